@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/source"
+	"github.com/kheadersfs/kheadersfs/index/xz"
+)
+
+// isFind tells whether a SOURCE means that it is to be found. fstab needs
+// something in its first field.
+func isFind(src string) bool {
+	return src == "" || src == "auto" || src == "none" || src == "kheaders"
+}
+
+// openArchive opens src, or finds the archive of a release, which is the
+// running kernel's if it is empty.
+func openArchive(src, release string) (*source.Archive, error) {
+	if !isFind(src) {
+		path, err := filepath.Abs(src)
+		if err != nil {
+			return nil, err
+		}
+		return source.Open(path)
+	}
+	if release == "" {
+		var err error
+		if release, err = source.Running(); err != nil {
+			return nil, err
+		}
+	}
+	a, err := source.Find(release)
+	var notFound *source.NotFoundError
+	if errors.As(err, &notFound) {
+		return nil, withHint(err, "in a container, make the host's /lib/modules visible; "+
+			"for a kernel built without CONFIG_IKHEADERS, build the module in kmod/; "+
+			"or name an archive as SOURCE")
+	}
+	return a, err
+}
+
+// load makes a tree of an archive. Errors name its file.
+func load(a *source.Archive) (*index.Tree, error) {
+	t, err := index.Load(a.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.Path, err)
+	}
+	return t, nil
+}
+
+// archiveFlags are those of the commands that only read.
+func archiveFlags(name string) (flags *pflag.FlagSet, release *string) {
+	flags = pflag.NewFlagSet(name, pflag.ContinueOnError)
+	return flags, flags.String("release", "", "")
+}
+
+// archiveInfo is what info --json prints. Keys are only ever added.
+type archiveInfo struct {
+	Path     string `json:"path"`     // the file that holds the archive
+	Kind     string `json:"kind"`     // archive, module, or kernel image
+	Offset   int64  `json:"offset"`   // of the archive in the file (unpacked, if it is packed)
+	Size     int    `json:"size"`     // of the archive, in bytes
+	Release  string `json:"release"`  // of the kernel, from utsrelease.h; empty if that is missing
+	Streams  int    `json:"streams"`  // xz streams
+	Blocks   int    `json:"blocks"`   // xz blocks
+	Check    string `json:"check"`    // none, CRC32, CRC64, or SHA-256; of the first stream
+	Entries  int    `json:"entries"`  // files, directories and links, the top directory too
+	Files    int64  `json:"files"`    // bytes in all files together
+	Unpacked int64  `json:"unpacked"` // size of the tar, in bytes
+}
+
+func infoCommand(args []string, stdout, _ io.Writer) error {
+	flags, release := archiveFlags("info")
+	asJSON := flags.Bool("json", false, "")
+	if done, err := parse(flags, args, 0, 1, stdout); done || err != nil {
+		return err
+	}
+	a, err := openArchive(flags.Arg(0), *release)
+	if err != nil {
+		return err
+	}
+	t, err := load(a)
+	if err != nil {
+		return err
+	}
+	f, err := xz.Parse(a.Data)
+	if err != nil {
+		return err
+	}
+	info := archiveInfo{
+		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: t.Release(),
+		Streams: len(f.Streams), Blocks: len(f.Blocks), Check: f.Streams[0].String(),
+		Entries: t.Len(), Files: t.Bytes, Unpacked: f.Unpacked(),
+	}
+	if *asJSON {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(info)
+	}
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "archive\t%s\n", info.Path)
+	if info.Kind != source.KindArchive {
+		fmt.Fprintf(w, "in a\t%s, at byte %d\n", info.Kind, info.Offset)
+	}
+	fmt.Fprintf(w, "size\t%d bytes\n", info.Size)
+	fmt.Fprintf(w, "kernel\t%s\n", info.Release)
+	fmt.Fprintf(w, "xz\t%d streams, %d blocks, check %s\n", info.Streams, info.Blocks, info.Check)
+	fmt.Fprintf(w, "entries\t%d\n", info.Entries)
+	fmt.Fprintf(w, "unpacked\t%d bytes, %d of them in files\n", info.Unpacked, info.Files)
+	return w.Flush()
+}
+
+func verifyCommand(args []string, stdout, stderr io.Writer) error {
+	flags, release := archiveFlags("verify")
+	if done, err := parse(flags, args, 0, 1, stdout); done || err != nil {
+		return err
+	}
+	a, err := openArchive(flags.Arg(0), *release)
+	if err != nil {
+		return err
+	}
+	err = index.Verify(a.Data)
+	if err == nil {
+		_, err = fmt.Fprintf(stdout, "%s: OK\n", a.Path)
+		return err
+	}
+	fmt.Fprintf(stderr, "kheadersfs: %s: %v\n", a.Path, err)
+	var damage *index.DamageError
+	if errors.As(err, &damage) {
+		for _, line := range damage.Lines() {
+			fmt.Fprintln(stdout, line)
+		}
+	}
+	return exitStatus(1)
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/fs"
+	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/source"
+)
+
+func mountCommand(args []string, stdout, stderr io.Writer) error {
+	var c mountConfig
+	flags := newMountFlags(&c)
+	if done, err := parse(flags, args, 1, 2, stdout); done || err != nil {
+		return err
+	}
+	if err := c.applyOptions(); err != nil {
+		return err
+	}
+	c.mountpoint = flags.Arg(0)
+	if flags.NArg() == 2 {
+		c.source, c.mountpoint = flags.Arg(0), flags.Arg(1)
+	}
+	if !c.foreground && c.readyFD < 0 {
+		return background(args, c.mountpoint)
+	}
+	logger := newLogger(stderr)
+	m, err := mount(&c, logger)
+	if err != nil {
+		return err
+	}
+	return m.serve(&c, logger)
+}
+
+func newLogger(w io.Writer) *log.Logger {
+	return log.New(w, "kheadersfs: ", log.Lmsgprefix)
+}
+
+// A mounted tree.
+type mounted struct {
+	server  *fuse.Server
+	dir     string
+	dev     uint64 // of the mount, as in stat(2)
+	signals chan os.Signal
+}
+
+// mount does everything up to a mount that answers.
+func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
+	// What lives on is a few megabytes in few pieces. Collecting more often
+	// than usual costs little, and keeps the peak at what is really needed.
+	debug.SetGCPercent(25)
+
+	clock := time.Now()
+	step := func(format string, args ...any) {
+		if c.verbose {
+			logger.Printf("%s (%v)", fmt.Sprintf(format, args...), time.Since(clock).Round(time.Microsecond))
+		}
+		clock = time.Now()
+	}
+	dir, err := prepareMountpoint(c.mountpoint)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFUSE(dir); err != nil {
+		return nil, err
+	}
+	a, err := openArchive(c.source, c.release)
+	if err != nil {
+		return nil, err
+	}
+	step("found a headers archive of %d bytes in the %s %s", len(a.Data), a.Kind, a.Path)
+	t, err := load(a)
+	if err != nil {
+		return nil, err
+	}
+	step("loaded %d entries, %d bytes, of kernel %s", t.Len(), t.Bytes, t.Release())
+	if err := checkRelease(c, a, t, logger); err != nil {
+		return nil, err
+	}
+	source := "kheaders"
+	if c.source != "" {
+		source = c.source
+		if !isFind(source) {
+			source = a.Path
+		}
+	}
+	a = nil
+	debug.FreeOSMemory()
+
+	// From here on a signal must not leave a mount behind that nobody serves.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	server, err := fs.Mount(t, dir, fs.Options{
+		Source:     source,
+		NoExec:     c.noExec,
+		AllowOther: c.allowOther || os.Geteuid() == 0,
+		Data:       c.data,
+		Debug:      c.debug,
+		Log:        logger,
+	})
+	if err != nil {
+		return nil, mountError(err, dir)
+	}
+	m := &mounted{server: server, dir: dir, signals: signals}
+	if !fs.IsHandedOver(dir) {
+		var st unix.Stat_t
+		if err := unix.Stat(dir, &st); err != nil {
+			detach(dir)
+			return nil, mountError(err, dir)
+		}
+		m.dev = st.Dev
+	}
+	step("mounted on %s", dir)
+	return m, nil
+}
+
+// checkRelease compares the release of headers that were found, not named,
+// with what was looked for.
+func checkRelease(c *mountConfig, a *source.Archive, t *index.Tree, logger *log.Logger) error {
+	if !isFind(c.source) {
+		return nil
+	}
+	want := c.release
+	if want == "" {
+		var err error
+		if want, err = source.Running(); err != nil {
+			return err
+		}
+	}
+	got := t.Release()
+	if got == want {
+		return nil
+	}
+	if got == "" {
+		got = "an unknown kernel"
+	}
+	if c.strict {
+		return fmt.Errorf("%s: headers of %s instead of %s", a.Path, got, want)
+	}
+	logger.Printf("warning: %s: headers of %s instead of %s", a.Path, got, want)
+	return nil
+}
+
+// checkFUSE finds out what would make mounting fail, before any work is done.
+func checkFUSE(dir string) error {
+	if fs.IsHandedOver(dir) {
+		return nil
+	}
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, os.ErrNotExist):
+		return withHint(err, "modprobe fuse; in a container, pass the device in (--device /dev/fuse)")
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
+		return withHint(err, "this kernel has no FUSE loaded: modprobe fuse")
+	case os.Geteuid() != 0: // fusermount3 may open it
+		return nil
+	}
+	return withHint(err, "a container needs the right to use the device (--device /dev/fuse)")
+}
+
+// mountError adds the next step to an error of mounting itself.
+func mountError(err error, dir string) error {
+	wrapped := fmt.Errorf("mounting on %s: %w", dir, err)
+	switch {
+	case os.Geteuid() != 0 && errors.Is(err, os.ErrNotExist):
+		return withHint(wrapped, "install fuse3: fusermount3 mounts for users who are not root")
+	case os.Geteuid() == 0 && errors.Is(err, syscall.EPERM):
+		return withHint(wrapped, "mounting needs CAP_SYS_ADMIN: a container must be given it")
+	}
+	return wrapped
+}
+
+// serve returns when the tree has been unmounted, by whoever.
+func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
+	if c.readyFD >= 0 {
+		if err := enterBackground(c.readyFD, logger); err != nil {
+			m.unmount()
+			return err
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		m.server.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-m.signals:
+	}
+	if fs.IsHandedOver(m.dir) {
+		return nil // whose mount it is ends with us
+	}
+	if err := m.unmount(); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(200 * time.Millisecond):
+		logger.Printf("files are still open below %s: serving them until they are closed, or until another signal", m.dir)
+	}
+	select {
+	case <-done:
+	case <-m.signals:
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/fs"
+)
+
+// prepareMountpoint returns the path of a directory that can be mounted on,
+// absolute and without symbolic links. It looks at the directory without
+// triggering an autofs there. A mount of ours whose process has died is taken
+// away; any other is left alone.
+func prepareMountpoint(dir string) (string, error) {
+	if fs.IsHandedOver(dir) {
+		return dir, nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	path, err := resolve(dir)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return "", withHint(fmt.Errorf("mount point %s: %w", dir, syscall.ENOENT), "mkdir -p "+dir)
+		}
+		return "", fmt.Errorf("mount point %s: %w", dir, err)
+	}
+	for {
+		st, statErr := os.Stat(path)
+		if statErr == nil && !st.IsDir() {
+			return "", withHint(fmt.Errorf("mount point %s: %w", dir, syscall.ENOTDIR), "mkdir -p another one")
+		}
+		typ, err := mountedOn(path)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case statErr == nil && typ == fs.Type:
+			return "", withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
+		case statErr == nil:
+			return path, nil
+		case !errors.Is(statErr, syscall.ENOTCONN) || typ != fs.Type:
+			return "", fmt.Errorf("mount point %s: %w", dir, errors.Unwrap(statErr))
+		}
+		if err := detach(path); err != nil {
+			return "", fmt.Errorf("a dead mount on %s: %w", dir, err)
+		}
+	}
+}
+
+// resolve is filepath.EvalSymlinks, which works for a directory that a dead
+// FUSE mount lies on too.
+func resolve(dir string) (string, error) {
+	path, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, syscall.ENOTCONN) {
+		parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+		return filepath.Join(parent, filepath.Base(dir)), err
+	}
+	return path, err
+}
+
+// mountedOn returns the type of the topmost mount on a directory, as
+// /proc/self/mountinfo tells it (proc(5)); nothing if there is none, or no /proc.
+func mountedOn(dir string) (string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	typ := ""
+	for line := range strings.Lines(string(b)) {
+		front, back, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(front)
+		if len(fields) >= 5 && unescapeMount(fields[4]) == dir {
+			typ, _, _ = strings.Cut(back, " ")
+		}
+	}
+	return typ, nil
+}
+
+// unescapeMount undoes the octal escapes of mountinfo.
+func unescapeMount(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// unmount detaches the mount: at once from the tree of files, from the files
+// that are open when they are closed. What somebody else has mounted over it
+// is not touched.
+func (m *mounted) unmount() error {
+	var st unix.Stat_t
+	err := unix.Stat(m.dir, &st)
+	if err == nil && st.Dev != m.dev {
+		err = errors.New("something else is mounted over it")
+	}
+	if err == nil {
+		err = detach(m.dir)
+	}
+	if err != nil {
+		return withHint(fmt.Errorf("unmounting %s: %w", m.dir, err), "umount "+m.dir)
+	}
+	return nil
+}
+
+func detach(dir string) error {
+	if os.Geteuid() == 0 {
+		return unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	}
+	out, err := exec.Command("fusermount3", "-u", "-z", "--", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

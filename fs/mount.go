@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fs
+
+import (
+	"log"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/index"
+)
+
+// Type is the type of our mounts in /proc/mounts.
+const Type = "fuse.kheadersfs"
+
+// capNoOpendirSupport is FUSE_NO_OPENDIR_SUPPORT of linux/fuse.h.
+const capNoOpendirSupport = 1 << 24
+
+// Options tell how to mount.
+type Options struct {
+	Source     string   // shown as the source of the mount
+	NoExec     bool     // programs on it may not be executed
+	AllowOther bool     // users other than the one who mounts may read it
+	Data       []string // further words for mount(2), as an SELinux context=
+	Debug      bool     // log each request
+	Log        *log.Logger
+}
+
+// Mount mounts the tree on a directory, which is an absolute path, or
+// /dev/fd/N when the caller has been handed a mount that is made already. The
+// mount answers when Mount returns; Wait of the server returns when it has been
+// unmounted.
+//
+// Root mounts by itself, anybody else through fusermount3.
+func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
+	mo := &fuse.MountOptions{
+		Name:       strings.TrimPrefix(Type, "fuse."),
+		FsName:     o.Source,
+		AllowOther: o.AllowOther,
+		Options:    append([]string{"default_permissions"}, o.Data...),
+		Debug:      o.Debug,
+		Logger:     o.Log,
+
+		// Nobody but us could tell the kernel that something has changed, and
+		// nothing does.
+		EnableSymlinkCaching:     true,
+		ExplicitDataCacheControl: true,
+		ExtraCapabilities:        capNoOpendirSupport,
+		DisableXAttrs:            true,
+		// Passthrough counts as a layer, of which overlayfs takes two at most.
+		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
+	}
+	if os.Geteuid() == 0 && !IsHandedOver(dir) {
+		mo.DirectMountStrict = true
+		mo.DirectMountFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
+		if o.NoExec {
+			mo.DirectMountFlags |= unix.MS_NOEXEC
+		}
+	} else {
+		mo.Options = append(mo.Options, "ro", "nosuid", "nodev")
+		if o.NoExec {
+			mo.Options = append(mo.Options, "noexec")
+		}
+	}
+	server, err := fuse.NewServer(newServer(t, o.Log), dir, mo)
+	if err != nil {
+		return nil, err
+	}
+	go server.Serve()
+	if err := server.WaitMount(); err != nil {
+		syscall.Unmount(dir, syscall.MNT_DETACH)
+		return nil, err
+	}
+	return server, nil
+}
+
+// IsHandedOver tells whether a mount point is one of the form /dev/fd/N, by
+// which mount.fuse3 with drop_privileges hands over what it has mounted.
+func IsHandedOver(dir string) bool {
+	return strings.HasPrefix(dir, "/dev/fd/")
+}

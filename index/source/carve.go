@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"archive/tar"
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/kheadersfs/kheadersfs/index/xz"
+)
+
+// The two symbols of kernel/kheaders.c that the archive lies between.
+const (
+	symbolStart = "kernel_headers_data"
+	symbolEnd   = "kernel_headers_data_end"
+)
+
+var errNoHeaders = errors.New("no kernel headers in it (is it the kheaders module, or a kernel built with CONFIG_IKHEADERS=y?)")
+
+// carve finds the archive in an ELF file, a module or a vmlinux, by its
+// symbols; and where there are none, or the file is no ELF, by looking at every
+// place that an .xz could begin.
+func carve(r io.ReaderAt, size int64) (*Archive, error) {
+	kind, start, end, err := symbols(r)
+	if err != nil {
+		return nil, err
+	}
+	if start < 0 {
+		if start, end, err = search(r, size); err != nil {
+			return nil, err
+		}
+	}
+	if end-start > MaxArchive {
+		return nil, fmt.Errorf("the archive in it has %d bytes, more than the limit of %d", end-start, int64(MaxArchive))
+	}
+	data, err := readAll(io.NewSectionReader(r, start, end-start), MaxArchive)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) < end-start {
+		return nil, fmt.Errorf("cut short: the archive in it ends at %d, the file at %d", end, start+int64(len(data)))
+	}
+	return &Archive{Data: data, Kind: kind, Offset: start}, nil
+}
+
+// symbols returns where in the file the archive begins and ends. start is -1
+// when the file has no such symbols.
+func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
+	// debug/elf bounds what it allocates by what the file holds, but its
+	// authors don't promise that nothing makes it panic.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("damaged ELF file: %v", p)
+		}
+	}()
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return KindModule, -1, -1, nil //nolint:nilerr // searched instead
+	}
+	kind = KindModule
+	if f.Type != elf.ET_REL {
+		kind = KindImage
+	}
+	start, end = -1, -1
+	table := f.SectionByType(elf.SHT_SYMTAB)
+	if table == nil || table.FileSize > maxSymbols || int(table.Link) >= len(f.Sections) ||
+		f.Sections[table.Link].FileSize > maxSymbols {
+		return kind, -1, -1, nil
+	}
+	all, err := f.Symbols()
+	if err != nil {
+		return kind, -1, -1, nil //nolint:nilerr // searched instead
+	}
+	for _, s := range all {
+		if s.Name != symbolStart && s.Name != symbolEnd {
+			continue
+		}
+		if int(s.Section) >= len(f.Sections) {
+			continue
+		}
+		section := f.Sections[s.Section]
+		at := s.Value
+		if f.Type != elf.ET_REL {
+			at -= section.Addr
+		}
+		if section.Type != elf.SHT_PROGBITS || at > section.FileSize {
+			continue
+		}
+		if s.Name == symbolStart {
+			start = int64(section.Offset + at)
+		} else {
+			end = int64(section.Offset + at)
+		}
+	}
+	if start < 0 || end <= start {
+		return kind, -1, -1, nil
+	}
+	return kind, start, end, nil
+}
+
+// search returns where the first .xz lies that holds a tar.
+func search(r io.ReaderAt, size int64) (start, end int64, err error) {
+	const step = 1 << 20
+	buf := make([]byte, step+len(xz.Magic)-1)
+	for base := int64(0); base < size; base += step {
+		n, err := r.ReadAt(buf[:min(int64(len(buf)), size-base)], base)
+		if err != nil && err != io.EOF {
+			return 0, 0, err
+		}
+		for at := 0; ; at++ {
+			i := bytes.Index(buf[at:n], []byte(xz.Magic))
+			if i < 0 {
+				break
+			}
+			at += i
+			start := base + int64(at)
+			if length := archiveAt(r, start, size); length > 0 {
+				return start, start + length, nil
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+	}
+	return 0, 0, errNoHeaders
+}
+
+// archiveAt returns the size of the archive that begins at start, 0 if none
+// does. A kernel image holds other .xz files too: an initramfs is a cpio.
+func archiveAt(r io.ReaderAt, start, size int64) int64 {
+	length, err := xz.Scan(io.NewSectionReader(r, start, size-start))
+	if err != nil || length > MaxArchive {
+		return 0
+	}
+	data, err := readAll(io.NewSectionReader(r, start, length), MaxArchive)
+	if err != nil {
+		return 0
+	}
+	f, err := xz.Parse(data)
+	if err != nil {
+		return 0
+	}
+	head := make([]byte, 4096) // a first entry with extended headers takes a few blocks
+	head = head[:f.Head(head)]
+	if _, err := tar.NewReader(bytes.NewReader(head)).Next(); err != nil {
+		return 0
+	}
+	return length
+}

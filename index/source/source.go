@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package source finds the archive of kernel headers on a machine, and takes
+// it out of whatever it lies in: a file of its own, a kernel module, or a
+// kernel image. It reads files; it never loads a module.
+package source
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/index/xz"
+)
+
+// Limits. What goes beyond them is refused before memory is taken for it.
+const (
+	// MaxArchive is the size of the largest .tar.xz that is taken in. A stock
+	// one has 4 MB, all headers of all architectures 12 MB.
+	MaxArchive = 128 << 20
+	// maxModule is the size of the largest module that is unpacked.
+	maxModule = MaxArchive + 16<<20
+	// maxSymbols is the size of the largest symbol and string tables that are
+	// read. A vmlinux has 5 MB of each.
+	maxSymbols = 64 << 20
+)
+
+// What an archive can lie in.
+const (
+	KindArchive = "archive"
+	KindModule  = "module"
+	KindImage   = "kernel image"
+)
+
+// An Archive is a .tar.xz, whole and in memory.
+type Archive struct {
+	Data   []byte
+	Path   string // the file that holds it
+	Kind   string // KindArchive, KindModule or KindImage
+	Offset int64  // of Data in the file, in the unpacked file if that is packed
+}
+
+// Open reads the archive at path. What the file is, is told from its content.
+// Nothing but a regular file is opened, so that a FIFO or a device can't hold
+// the caller up. Errors name the path.
+func Open(path string) (*Archive, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	// A file in /proc may tell no size; reading finds its end.
+	size := st.Size()
+	if size == 0 {
+		size = math.MaxInt64
+	}
+	a, err := Read(f, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	a.Path = path
+	return a, nil
+}
+
+// Read takes the archive out of a file of at most size bytes.
+func Read(r io.ReaderAt, size int64) (*Archive, error) {
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(io.NewSectionReader(r, 0, size), head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	head = head[:n]
+	file := io.NewSectionReader(r, 0, size)
+	switch {
+	case n == 0:
+		return nil, errors.New("the file is empty")
+	case bytes.HasPrefix(head, []byte(xz.Magic)):
+		return readXZ(file)
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		unpacked, err := gzip.NewReader(file)
+		if err != nil {
+			return nil, err
+		}
+		return readModule(unpacked)
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		unpacked, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxModule))
+		if err != nil {
+			return nil, err
+		}
+		defer unpacked.Close()
+		return readModule(unpacked)
+	case isELF(head):
+		return carve(r, size)
+	case isImage(head):
+		a, err := carve(r, size)
+		if a != nil {
+			a.Kind = KindImage
+		}
+		return a, err
+	case len(head) > 0x206 && string(head[0x202:0x206]) == "HdrS": // Documentation/arch/x86/boot.rst
+		return nil, errors.New("a compressed kernel image: give the vmlinux that it was made from, or the kheaders module")
+	}
+	return nil, errors.New("neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image")
+}
+
+func isELF(head []byte) bool { return bytes.HasPrefix(head, []byte("\x7fELF")) }
+
+// isImage knows the boot images of arm64 and RISC-V, which both have a magic
+// number at 56 (Documentation/arch/arm64/booting.rst, riscv/boot-image-header.rst).
+func isImage(head []byte) bool {
+	return len(head) >= 64 && (string(head[56:60]) == "ARM\x64" || string(head[56:60]) == "RSC\x05")
+}
+
+// readXZ reads a file that begins like an .xz: an archive, or a module that was
+// packed by itself.
+func readXZ(r io.Reader) (*Archive, error) {
+	data, err := readAll(r, MaxArchive)
+	if err != nil {
+		return nil, err
+	}
+	f, err := xz.Parse(data)
+	if err != nil {
+		// Damaged. Who opens the archive finds out, and can tell more of it.
+		return &Archive{Data: data, Kind: KindArchive}, nil
+	}
+	head := make([]byte, 4)
+	if isELF(head[:f.Head(head)]) {
+		return readModule(f.Reader())
+	}
+	return &Archive{Data: data, Kind: KindArchive}, nil
+}
+
+// readModule reads a module that was packed, from its unpacked bytes.
+func readModule(r io.Reader) (*Archive, error) {
+	data, err := readAll(r, maxModule)
+	if err != nil {
+		return nil, err
+	}
+	if !isELF(data) {
+		return nil, errors.New("packed, but neither a .tar.xz archive nor a kernel module")
+	}
+	a, err := carve(bytes.NewReader(data), int64(len(data)))
+	if a != nil {
+		a.Data = bytes.Clone(a.Data) // lets go of the module
+	}
+	return a, err
+}
+
+// readAll reads all of r, which may not be more than limit bytes.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	if s, ok := r.(*io.SectionReader); ok && s.Size() <= limit {
+		buf.Grow(int(s.Size()) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if n > limit {
+		return nil, fmt.Errorf("more than the limit of %d bytes", limit)
+	}
+	return buf.Bytes(), nil
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xz
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"slices"
+
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// filterLZMA2 is the one filter that is supported (section 5.3.1).
+const filterLZMA2 = 0x21
+
+// A blockHeader is what stands in front of a block's compressed data, section
+// 3.1.
+type blockHeader struct {
+	size       int   // in bytes
+	compressed int64 // size of the compressed data, -1: not told
+	length     int64 // bytes it decodes to, -1: not told
+	dict       int64 // dictionary size that is declared, in bytes
+}
+
+// parseBlockHeader reads the header that b begins with. b[0] is not 0, which
+// would be an index.
+func parseBlockHeader(b []byte) (h blockHeader, err error) {
+	if len(b) == 0 || len(b) < (int(b[0])+1)*4 {
+		return h, formatErrorf("the block header is cut short")
+	}
+	h.size = (int(b[0]) + 1) * 4
+	body, sum := b[1:h.size-4], b[h.size-4:]
+	if crc32.ChecksumIEEE(b[:h.size-4]) != binary.LittleEndian.Uint32(sum) {
+		return h, formatErrorf("the block header's checksum does not match")
+	}
+	bad := formatErrorf("the block header is not well formed")
+	if len(body) == 0 {
+		return h, bad
+	}
+	flags := body[0]
+	body = body[1:]
+	if flags&0x3c != 0 {
+		return h, fmt.Errorf("block flags %#02x are not supported", flags)
+	}
+	ok := true
+	h.compressed, h.length = -1, -1
+	if flags&0x40 != 0 {
+		if h.compressed, body, ok = vli(body); !ok || h.compressed == 0 {
+			return h, bad
+		}
+	}
+	if flags&0x80 != 0 {
+		if h.length, body, ok = vli(body); !ok {
+			return h, bad
+		}
+	}
+	for range flags&3 + 1 {
+		var id, n int64
+		if id, body, ok = vli(body); !ok {
+			return h, bad
+		}
+		if n, body, ok = vli(body); !ok || n > int64(len(body)) {
+			return h, bad
+		}
+		if id != filterLZMA2 {
+			return h, fmt.Errorf("the filter %s is not supported, only LZMA2 by itself is", filterName(id))
+		}
+		if n != 1 || body[0] > 40 {
+			return h, bad
+		}
+		h.dict = dictSize(body[0])
+		body = body[n:]
+	}
+	if flags&3 != 0 || bytes.Count(body, []byte{0}) != len(body) {
+		return h, bad
+	}
+	return h, nil
+}
+
+// dictSize decodes a dictionary size, section 5.3.1.
+func dictSize(b byte) int64 {
+	if b == 40 {
+		return 1<<32 - 1
+	}
+	return int64(2|b&1) << (b/2 + 11)
+}
+
+func filterName(id int64) string {
+	names := map[int64]string{
+		0x03: "delta", 0x04: "x86", 0x05: "PowerPC", 0x06: "IA-64", 0x07: "ARM",
+		0x08: "ARM-Thumb", 0x09: "SPARC", 0x0a: "ARM64", 0x0b: "RISC-V",
+	}
+	if name := names[id]; name != "" {
+		return fmt.Sprintf("%#02x (%s)", id, name)
+	}
+	return fmt.Sprintf("%#02x", id)
+}
+
+// BlockReader decodes block i (the first one is 0). io.EOF comes only once
+// the block's size and check have been found right; all other errors are
+// *BlockError. Bytes that were returned before such an error may be wrong.
+func (f *File) BlockReader(i int) io.Reader {
+	r, err := f.newBlockReader(i)
+	if err != nil {
+		return &errReader{f.blockError(i, err)}
+	}
+	return r
+}
+
+func (f *File) blockError(i int, err error) error {
+	return &BlockError{Block: i, Blocks: len(f.Blocks), Err: err}
+}
+
+type errReader struct{ err error }
+
+func (r *errReader) Read([]byte) (int, error) { return 0, r.err }
+
+type blockReader struct {
+	f     *File
+	i     int
+	in    *bytes.Reader // the compressed data
+	lzma2 io.Reader
+	left  int64 // bytes not decoded yet
+	hash  hash.Hash
+	sum   []byte // the check as stored; a CRC turned around
+	err   error
+}
+
+func (f *File) newBlockReader(i int) (*blockReader, error) {
+	b := f.Blocks[i]
+	raw := f.data[min(b.Offset, int64(len(f.data))):]
+	cut := int64(len(raw)) < round4(b.Size) // known only to Salvage; what is there is decoded
+	if !cut {
+		raw = raw[:round4(b.Size)]
+	}
+	if len(raw) > 0 && raw[0] == 0 {
+		return nil, formatErrorf("an index where a block is due")
+	}
+	h, err := parseBlockHeader(raw)
+	if err != nil {
+		return nil, err
+	}
+	check := f.Streams[b.Stream]
+	payload := b.Size - int64(h.size) - check.size()
+	if cut {
+		payload = int64(len(raw)) - int64(h.size)
+	}
+	switch {
+	case cut:
+	case payload <= 0, h.compressed >= 0 && h.compressed != payload:
+		return nil, formatErrorf("header and index disagree about the compressed size")
+	case h.length >= 0 && h.length != b.Length:
+		return nil, formatErrorf("header and index disagree about the size")
+	}
+	if padding := raw[min(b.Size-check.size(), int64(len(raw))):]; !cut {
+		padding = padding[:int64(len(padding))-check.size()]
+		if bytes.Count(padding, []byte{0}) != len(padding) {
+			return nil, formatErrorf("the block's padding is not zero")
+		}
+	}
+	dict := min(h.dict, b.Length)
+	if dict > MaxDict {
+		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
+	}
+	r := &blockReader{f: f, i: i, left: b.Length}
+	r.in = bytes.NewReader(raw[h.size:][:payload])
+	r.lzma2, err = lzma.Reader2Config{DictCap: int(max(dict, lzma.MinDictCap))}.NewReader2(r.in)
+	if err != nil {
+		return nil, lzmaError(err)
+	}
+	var crc bool
+	r.hash, crc = check.newHash()
+	r.sum = bytes.Clone(raw[max(0, int64(len(raw))-check.size()):])
+	if crc {
+		slices.Reverse(r.sum)
+	}
+	return r, nil
+}
+
+func (r *blockReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	// One byte more than is due, so that a block that decodes to too much is
+	// found out.
+	if int64(len(p)) > r.left+1 {
+		p = p[:r.left+1]
+	}
+	n, err := r.lzma2.Read(p)
+	r.left -= int64(n)
+	switch {
+	case r.left < 0:
+		n--
+		err = formatErrorf("decodes to more bytes than its index tells")
+	case err == io.EOF:
+		err = r.finish(p[:n])
+	case err != nil:
+		err = lzmaError(err)
+	case r.hash != nil:
+		r.hash.Write(p[:n])
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.f.blockError(r.i, err)
+	}
+	r.err = err
+	if n > 0 {
+		return n, nil
+	}
+	return 0, err
+}
+
+func lzmaError(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return formatErrorf("the compressed data is cut short")
+	}
+	return formatErrorf("%v", err)
+}
+
+// finish checks the whole block, of which last are the last bytes.
+func (r *blockReader) finish(last []byte) error {
+	if r.left > 0 {
+		return formatErrorf("decodes to %d bytes less than its index tells", r.left)
+	}
+	if r.in.Len() > 0 {
+		return formatErrorf("%d bytes of compressed data are left over", r.in.Len())
+	}
+	if r.hash == nil {
+		return io.EOF
+	}
+	r.hash.Write(last)
+	if !bytes.Equal(r.hash.Sum(nil), r.sum) {
+		return formatErrorf("the %v check does not match", r.f.Streams[r.f.Blocks[r.i].Stream])
+	}
+	return io.EOF
+}
+
+// Head decodes the first bytes of the file into p without its checks being
+// looked at, and returns how many there were. It costs a few kilobytes, and
+// serves to tell what kind of file is packed here.
+func (f *File) Head(p []byte) int {
+	for _, b := range f.Blocks {
+		if b.Length == 0 {
+			continue
+		}
+		raw := f.data[b.Offset:]
+		h, err := parseBlockHeader(raw)
+		if err != nil {
+			return 0
+		}
+		dict := max(int64(len(p)), 64<<10)
+		r, err := lzma.Reader2Config{DictCap: int(dict)}.NewReader2(bytes.NewReader(raw[h.size:]))
+		if err != nil {
+			return 0
+		}
+		n, _ := io.ReadFull(r, p)
+		return n
+	}
+	return 0
+}
