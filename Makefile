@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+GO      ?= go
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# Where mount points for kernel headers are: beside the headers of packages.
+HEADERS := /usr/src/kheaders
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
+
+.PHONY: all
+all: bin/kheadersfs
+
+.PHONY: bin/kheadersfs
+bin/kheadersfs:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kheadersfs
+
+.PHONY: install
+install: all
+	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
+	install -d -m 0755 $(DESTDIR)$(HEADERS)
+
+# System packages for test, lint, demo and bench, from Debian; only when missing.
+.PHONY: deps
+deps:
+	tests/deps.sh
+
+.PHONY: test
+test: deps all
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: lint
+lint: deps
+	test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+	$(GO) vet ./...
+	GOARCH=arm64 $(GO) vet ./...
+	$(GO) mod tidy -diff
+	$(GO) run $(STATICCHECK) ./...
+	shellcheck .ci/run tests/*.sh
+	tests/licences.sh
+
+.PHONY: demo
+demo: deps all
+	tests/demo.sh
+
+.PHONY: bench
+bench: deps all
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Each fuzzer for FUZZTIME.
+FUZZTIME ?= 20s
+.PHONY: fuzz
+fuzz:
+	tests/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean:
+	rm -rf bin
