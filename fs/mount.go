@@ -50,7 +50,6 @@ func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        capNoOpendirSupport,
-		DisableXAttrs:            true,
 		// Passthrough counts as a layer, of which overlayfs takes two at most.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 	}

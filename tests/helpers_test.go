@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tests tries the command on a whole system: real mounts, real clients.
+package tests
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// scratch is removed when all tests are done.
+var scratch string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "kheadersfs-tests-")
+	if err != nil {
+		panic(err)
+	}
+	// An ordinary user runs the program from here too.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		panic(err)
+	}
+	scratch = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// need skips the test where something is missing that it can't do without, but
+// not on a CI machine, which has it all.
+func need(t testing.TB, ok bool, what string, args ...any) {
+	t.Helper()
+	switch what := fmt.Sprintf(what, args...); {
+	case ok:
+	case os.Getenv("CI") != "":
+		t.Fatal("needs " + what)
+	default:
+		t.Skip("needs " + what)
+	}
+}
+
+func needCommand(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := exec.LookPath(name)
+		need(t, err == nil, "the command %s", name)
+	}
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	need(t, os.Geteuid() == 0, "root")
+}
+
+// needMounts is for tests that mount as root.
+func needMounts(t testing.TB) {
+	t.Helper()
+	needRoot(t)
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	need(t, err == nil, "/dev/fuse: %v", err)
+	f.Close()
+}
+
+// once builds something under scratch that many tests use.
+type once struct {
+	sync.Once
+	path string
+	err  error
+}
+
+func (o *once) get(t testing.TB, name string, build func(path string) error) string {
+	t.Helper()
+	o.Do(func() {
+		o.path = filepath.Join(scratch, name)
+		o.err = build(o.path)
+	})
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	return o.path
+}
+
+var binary, raceBinary, stock, unpacked once
+
+// kheadersfs returns the path of the program.
+func kheadersfs(t testing.TB) string {
+	t.Helper()
+	return binary.get(t, "kheadersfs", func(path string) error {
+		return output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-o", path, "../cmd/kheadersfs"))
+	})
+}
+
+// kheadersfsRace returns the path of the program built to find data races.
+func kheadersfsRace(t testing.TB) string {
+	t.Helper()
+	return raceBinary.get(t, "kheadersfs-race", func(path string) error {
+		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-o", path, "../cmd/kheadersfs"))
+	})
+}
+
+// stockArchive returns the path of an archive as a kernel carries it.
+func stockArchive(t testing.TB) string {
+	t.Helper()
+	needCommand(t, "dpkg", "perl", "tar", "xz")
+	headers, _ := filepath.Glob("/usr/src/linux-headers-*-common")
+	need(t, len(headers) > 0, "Debian's kernel headers package")
+	return stock.get(t, "stock.tar.xz", func(path string) error {
+		return output(exec.Command("./stock-archive.sh", path))
+	})
+}
+
+// stockTree returns the stock archive unpacked by tar.
+func stockTree(t testing.TB) string {
+	t.Helper()
+	archive := stockArchive(t)
+	return unpacked.get(t, "stock", func(path string) error { return untar(archive, path) })
+}
+
+func untar(archive, dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return output(exec.Command("tar", "-xf", archive, "-C", dir))
+}
+
+// smallTree makes a tree with everything that an archive may hold.
+func smallTree(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "tree")
+	files := map[string]string{
+		"include/linux/kconfig.h":              "#define KCONFIG 1\n",
+		"include/linux/types.h":                strings.Repeat("typedef int t;\n", 5000),
+		"include/empty.h":                      "",
+		"include/generated/utsrelease.h":       "#define UTS_RELEASE \"1.2.3-test\"\n",
+		"include/big.h":                        strings.Repeat("0123456789abcdef", 40000),
+		"arch/x86/include/asm/a name with é.h": "x",
+		"bin/script":                           "#!/bin/sh\necho it runs\n",
+	}
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		check(t, os.WriteFile(path, []byte(content), 0o644))
+	}
+	check(t, os.Chmod(filepath.Join(dir, "bin/script"), 0o755))
+	check(t, os.Mkdir(filepath.Join(dir, "void"), 0o755))
+	check(t, os.Symlink("../linux/types.h", filepath.Join(dir, "include/generated/link.h")))
+	check(t, os.Symlink("/nowhere", filepath.Join(dir, "dangling")))
+	check(t, os.Link(filepath.Join(dir, "include/linux/types.h"), filepath.Join(dir, "include/hard.h")))
+	old := time.Unix(1e9, 0)
+	check(t, os.Chtimes(filepath.Join(dir, "include/big.h"), old, old))
+	return dir
+}
+
+// pack makes a .tar.xz of a tree.
+func pack(t testing.TB, tree string, xzArgs ...string) string {
+	t.Helper()
+	needCommand(t, "tar", "xz")
+	path := filepath.Join(t.TempDir(), "archive.tar.xz")
+	script := `tree=$1 out=$2; shift 2; tar -C "$tree" --sort=name -cf - . | xz "$@" >"$out"`
+	check(t, output(exec.Command("sh", append([]string{"-c", script, "sh", tree, path}, xzArgs...)...)))
+	return path
+}
+
+// output runs a command, and has what it printed in the error.
+func output(cmd *exec.Cmd) error {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%q: %w\n%s", cmd.Args, err, out.String())
+	}
+	return nil
+}
+
+// run runs the program, and returns what it printed and its exit status.
+func run(t testing.TB, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	return runCmd(t, exec.Command(kheadersfs(t), args...))
+}
+
+func runCmd(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	// A daemon that kept the terminal would hold this up for ever.
+	cmd.WaitDelay = time.Minute
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%q: %v\n%s", cmd.Args, err, errs.String())
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// mountpoint makes a directory that is unmounted at the end, come what may.
+func mountpoint(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "mnt")
+	check(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() {
+		pid := daemon(dir)
+		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
+		}
+		if pid != 0 {
+			waitGone(t, pid)
+		}
+	})
+	return dir
+}
+
+// mount mounts an archive, and returns the mount point.
+func mount(t testing.TB, archive string, flags ...string) string {
+	t.Helper()
+	needMounts(t)
+	dir := mountpoint(t)
+	_, stderr, status := run(t, append(flags, archive, dir)...)
+	if status != 0 || stderr != "" {
+		t.Fatalf("mounting %s: exit status %d\n%s", archive, status, stderr)
+	}
+	return dir
+}
+
+// daemon returns the process that serves a mount point in the background, 0 if
+// there is none.
+func daemon(dir string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		line, _ := os.ReadFile(file)
+		if args := strings.Split(string(line), "\x00"); len(args) > 1 &&
+			strings.HasPrefix(args[1], "--ready-fd=") && strings.Contains(string(line), dir+"\x00") {
+			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+			return pid
+		}
+	}
+	return 0
+}
+
+// waitGone waits for the end of a process that is not our child. One that its
+// parent hasn't asked for yet has ended too.
+func waitGone(t testing.TB, pid int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the end of process %d", pid), func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		return err != nil || strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+	})
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for start := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > 30*time.Second {
+			t.Fatal("waited in vain for " + what)
+		}
+	}
+}
+
+func isMounted(t testing.TB, dir string) bool {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	check(t, err)
+	return strings.Contains(string(mounts), " "+dir+" fuse.kheadersfs ")
+}
+
+// compareTrees compares names, types, sizes, bytes, x bits, times of files,
+// link targets, and what is a hard link to what.
+func compareTrees(t testing.TB, got, want string) {
+	t.Helper()
+	list := func(root string) (names []string) {
+		check(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			name, _ := filepath.Rel(root, path)
+			names = append(names, name)
+			return err
+		}))
+		return names
+	}
+	gotNames, wantNames := list(got), list(want)
+	if g, w := strings.Join(gotNames, "\n"), strings.Join(wantNames, "\n"); g != w {
+		t.Fatalf("%d names instead of %d, or others", len(gotNames), len(wantNames))
+	}
+	gotFirst, wantFirst := map[uint64]string{}, map[uint64]string{}
+	bad := 0
+	for _, name := range wantNames {
+		if err := compareEntry(filepath.Join(got, name), filepath.Join(want, name), name, gotFirst, wantFirst); err != nil {
+			t.Errorf("%s: %v", name, err)
+			if bad++; bad == 10 {
+				t.Fatal("and more")
+			}
+		}
+	}
+}
+
+func compareEntry(got, want, name string, gotFirst, wantFirst map[uint64]string) error {
+	var g, w syscall.Stat_t
+	if err := errors.Join(syscall.Lstat(got, &g), syscall.Lstat(want, &w)); err != nil {
+		return err
+	}
+	if g.Mode&syscall.S_IFMT != w.Mode&syscall.S_IFMT {
+		return fmt.Errorf("type %#o instead of %#o", g.Mode, w.Mode)
+	}
+	first := func(m map[uint64]string, ino uint64) string {
+		if _, ok := m[ino]; !ok {
+			m[ino] = name
+		}
+		return m[ino]
+	}
+	if g, w := first(gotFirst, g.Ino), first(wantFirst, w.Ino); g != w {
+		return fmt.Errorf("the same file as %s instead of %s", g, w)
+	}
+	if g.Uid != 0 || g.Gid != 0 {
+		return fmt.Errorf("owner %d:%d", g.Uid, g.Gid)
+	}
+	switch w.Mode & syscall.S_IFMT {
+	case syscall.S_IFDIR:
+		if g.Mode&0o777 != 0o755 || g.Size != 4096 || g.Nlink != w.Nlink {
+			return fmt.Errorf("mode %#o, size %d, %d links instead of %d", g.Mode, g.Size, g.Nlink, w.Nlink)
+		}
+	case syscall.S_IFLNK:
+		gt, err1 := os.Readlink(got)
+		wt, err2 := os.Readlink(want)
+		if gt != wt || err1 != nil || err2 != nil {
+			return fmt.Errorf("links to %q (%v) instead of %q (%v)", gt, err1, wt, err2)
+		}
+	default:
+		mode := uint32(0o644)
+		if w.Mode&0o111 != 0 {
+			mode = 0o755
+		}
+		if g.Mode&0o7777 != mode || g.Size != w.Size || g.Nlink != w.Nlink || g.Mtim.Sec != w.Mtim.Sec {
+			return fmt.Errorf("mode %#o, size %d, %d links, time %d instead of %#o, %d, %d, %d",
+				g.Mode&0o7777, g.Size, g.Nlink, g.Mtim.Sec, mode, w.Size, w.Nlink, w.Mtim.Sec)
+		}
+		gb, err1 := os.ReadFile(got)
+		wb, err2 := os.ReadFile(want)
+		if err1 != nil || err2 != nil || !bytes.Equal(gb, wb) {
+			return fmt.Errorf("other bytes (%v, %v)", err1, err2)
+		}
+	}
+	return nil
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

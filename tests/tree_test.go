@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// forms makes, of an archive, all that can be a SOURCE, under the given names.
+func forms(t *testing.T, archive string) map[string]string {
+	needCommand(t, "gcc", "ld", "strip", "gzip", "xz", "zstd")
+	dir := t.TempDir()
+	script := `
+set -eu
+archive=$1
+cd "$2"
+cat >kheaders.S <<END
+	.section .rodata, "a"
+	.quad 0x1122334455667788
+	.globl kernel_headers_data
+kernel_headers_data:
+	.incbin "$archive"
+	.globl kernel_headers_data_end
+kernel_headers_data_end:
+	.section .note.GNU-stack, "", @progbits
+END
+gcc -c -o kheaders.ko kheaders.S
+cp kheaders.ko stripped.ko; strip stripped.ko
+cp kheaders.ko signed.ko; printf 'signature~Module signature appended~\n' >>signed.ko
+gzip -k kheaders.ko
+xz -k -0 --check=crc32 --lzma2=preset=0,dict=1MiB kheaders.ko
+zstd -q kheaders.ko
+zstd -q -o signed-stripped.ko.zst stripped.ko
+printf 'signature~Module signature appended~\n' | zstd -q >>signed-stripped.ko.zst
+echo 'not headers' | xz | cat - - </dev/null >initramfs.xz
+printf '\t.section .rodata\n\t.incbin "initramfs.xz"\n\t.text\n\t.globl _start\n_start:\n\t.quad 0\n' | gcc -c -x assembler -o start.o -
+ld -Ttext=0xffffffff81000000 -z noexecstack -o vmlinux start.o kheaders.ko
+cp vmlinux vmlinux-stripped; strip vmlinux-stripped
+{ printf 'MZ\0\0'; head -c 52 /dev/zero; printf 'ARM\144'; head -c 4093 /dev/zero; cat initramfs.xz "$archive"; head -c 5000 /dev/urandom; } >Image
+xz -dc "$archive" >tar
+for check in none crc32 sha256; do xz -0 --check=$check -c tar >check-$check.tar.xz; done
+xz -0 --block-size=1MiB -T2 -c tar >blocks.tar.xz
+xz -0 --lzma2=preset=0,lc=0,lp=3,pb=0,dict=4KiB -c tar >lp3.tar.xz
+xz -0 --lzma2=preset=0,dict=1536MiB -c tar >dict.tar.xz
+{ head -c 1000000 tar | xz -0; head -c 8 /dev/zero; tail -c +1000001 tar | xz -0 --check=sha256; xz </dev/null; head -c 4 /dev/zero; } >streams.tar.xz
+rm tar *.o *.S initramfs.xz
+cp "$archive" a-name-that-says-nothing
+mv kheaders.ko named.tar.xz
+`
+	check(t, output(exec.Command("sh", "-c", script, "sh", archive, dir)))
+	entries, err := os.ReadDir(dir)
+	check(t, err)
+	paths := map[string]string{}
+	for _, e := range entries {
+		paths[e.Name()] = filepath.Join(dir, e.Name())
+	}
+	return paths
+}
+
+// TestForms mounts the stock archive in every form, and finds the tree that
+// tar makes of it.
+func TestForms(t *testing.T) {
+	archive, want := stockArchive(t), stockTree(t)
+	for name, path := range forms(t, archive) {
+		t.Run(name, func(t *testing.T) {
+			compareTrees(t, mount(t, path), want)
+		})
+	}
+}
+
+// TestTree finds everything in a tree that has everything.
+func TestTree(t *testing.T) {
+	tree := smallTree(t)
+	for _, format := range []string{"gnu", "pax", "ustar", "oldgnu"} {
+		t.Run(format, func(t *testing.T) {
+			archive := filepath.Join(t.TempDir(), "a.tar.xz")
+			check(t, output(exec.Command("tar", "-C", tree, "--format="+format, "-cJf", archive, ".")))
+			mnt := mount(t, archive)
+			compareTrees(t, mnt, tree)
+			// A link to nowhere is beyond TestFS.
+			include := os.DirFS(filepath.Join(mnt, "include"))
+			if err := fstest.TestFS(include, "linux/kconfig.h", "hard.h", "generated/link.h"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestNumbers looks at what stat and statfs tell.
+func TestNumbers(t *testing.T) {
+	archive := stockArchive(t)
+	inodes := func() map[string]uint64 {
+		mnt := mount(t, archive)
+		all := map[string]uint64{}
+		var bytes int64
+		check(t, filepath.WalkDir(mnt, func(path string, d fs.DirEntry, err error) error {
+			check(t, err)
+			var st syscall.Stat_t
+			check(t, syscall.Lstat(path, &st))
+			all[strings.TrimPrefix(path, mnt)] = st.Ino
+			if d.Type().IsRegular() {
+				bytes += st.Size
+			}
+			return nil
+		}))
+		var st unix.Statfs_t
+		check(t, unix.Statfs(mnt, &st))
+		if st.Bsize != 4096 || st.Blocks != uint64(bytes+4095)/4096 || st.Files != uint64(len(all)) || st.Bfree != 0 {
+			t.Errorf("statfs: %+v, of %d entries with %d bytes", st, len(all), bytes)
+		}
+		return all
+	}
+	first, second := inodes(), inodes()
+	for path, ino := range first {
+		if second[path] != ino {
+			t.Fatalf("%s: inode %d, and %d at the next mount", path, ino, second[path])
+		}
+	}
+}
+
+// TestReaders has many processes' worth of readers at once on a program that
+// looks for data races, with one processor and with all.
+func TestReaders(t *testing.T) {
+	needMounts(t)
+	needCommand(t, "gcc")
+	tree := stockTree(t)
+	archive := pack(t, filepath.Join(tree, "include"), "-0")
+	for _, procs := range []string{"GOMAXPROCS=1", "GOMAXPROCS=4"} {
+		t.Run(procs, func(t *testing.T) {
+			mnt := mountpoint(t)
+			report := filepath.Join(t.TempDir(), "race")
+			cmd := exec.Command(kheadersfsRace(t), archive, mnt)
+			cmd.Env = append(os.Environ(), procs, "GORACE=log_path="+report)
+			if _, stderr, status := runCmd(t, cmd); status != 0 {
+				t.Fatal(stderr)
+			}
+			pid := daemon(mnt)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if err := output(exec.Command("diff", "-r", mnt, filepath.Join(tree, "include"))); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			check(t, unix.Unmount(mnt, 0))
+			waitGone(t, pid)
+			if files, _ := filepath.Glob(report + "*"); len(files) > 0 {
+				text, _ := os.ReadFile(files[0])
+				t.Errorf("%s", text)
+			}
+		})
+	}
+}
+
+// TestUses does what people do with a tree.
+func TestUses(t *testing.T) {
+	tree := smallTree(t)
+	mnt := mount(t, pack(t, tree))
+	t.Run("exec", func(t *testing.T) {
+		out, err := exec.Command(filepath.Join(mnt, "bin/script")).Output()
+		if err != nil || string(out) != "it runs\n" {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
+	t.Run("noexec", func(t *testing.T) {
+		mnt := mount(t, pack(t, tree), "-o", "noexec")
+		if err := exec.Command(filepath.Join(mnt, "bin/script")).Run(); err == nil {
+			t.Error("runs")
+		}
+	})
+	t.Run("mmap", func(t *testing.T) {
+		f, err := os.Open(filepath.Join(mnt, "include/big.h"))
+		check(t, err)
+		defer f.Close()
+		want, err := os.ReadFile(filepath.Join(tree, "include/big.h"))
+		check(t, err)
+		got, err := unix.Mmap(int(f.Fd()), 0, len(want), unix.PROT_READ, unix.MAP_PRIVATE)
+		check(t, err)
+		defer unix.Munmap(got)
+		if !bytes.Equal(got, want) {
+			t.Error("other bytes")
+		}
+	})
+	t.Run("overlay", func(t *testing.T) {
+		// One over another: as a container on a container's host has it.
+		lower := mnt
+		for range 2 {
+			dir, work := t.TempDir(), t.TempDir()
+			check(t, unix.Mount("tmpfs", work, "tmpfs", 0, ""))
+			defer unix.Unmount(work, unix.MNT_DETACH)
+			check(t, os.Mkdir(filepath.Join(work, "u"), 0o755))
+			check(t, os.Mkdir(filepath.Join(work, "w"), 0o755))
+			options := fmt.Sprintf("lowerdir=%s,upperdir=%s/u,workdir=%s/w", lower, work, work)
+			err := unix.Mount("overlay", dir, "overlay", 0, options)
+			check(t, err)
+			defer unix.Unmount(dir, unix.MNT_DETACH)
+			check(t, output(exec.Command("diff", "-r", "--no-dereference", dir, tree)))
+			lower = dir
+		}
+		check(t, os.WriteFile(filepath.Join(lower, "include/linux/types.h"), []byte("new"), 0o644))
+		compareTrees(t, mnt, tree)
+	})
+	t.Run("bind", func(t *testing.T) {
+		dir := t.TempDir()
+		check(t, unix.Mount(filepath.Join(mnt, "include"), dir, "", unix.MS_BIND, ""))
+		defer unix.Unmount(dir, unix.MNT_DETACH)
+		compareTrees(t, dir, filepath.Join(tree, "include"))
+	})
+	t.Run("offsets", func(t *testing.T) {
+		d, err := os.Open(filepath.Join(mnt, "include"))
+		check(t, err)
+		defer d.Close()
+		all, err := d.Readdirnames(-1)
+		check(t, err)
+		_, err = d.Seek(0, 0)
+		check(t, err)
+		var again []string
+		for range all {
+			one, err := d.Readdirnames(1)
+			check(t, err)
+			again = append(again, one...)
+		}
+		if strings.Join(all, "\n") != strings.Join(again, "\n") {
+			t.Errorf("%q, then %q", all, again)
+		}
+	})
+}
+
+// TestReadOnly tries everything that modifies, on the mount as it is and after
+// root has had it remounted read-write, which FUSE lets through.
+func TestReadOnly(t *testing.T) {
+	mnt := mount(t, pack(t, smallTree(t)))
+	file, dir := filepath.Join(mnt, "include/linux/types.h"), filepath.Join(mnt, "void")
+	absent := filepath.Join(mnt, "absent")
+	now := []unix.Timespec{{Sec: 1}, {Sec: 1}}
+	write := func(flags int) error {
+		fd, err := unix.Open(file, flags, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		_, err = unix.Write(fd, []byte("x"))
+		return err
+	}
+	calls := map[string]func() error{
+		"create":           func() error { _, err := unix.Open(absent, unix.O_CREAT|unix.O_WRONLY, 0o644); return err },
+		"tmpfile":          func() error { _, err := unix.Open(mnt, unix.O_TMPFILE|unix.O_RDWR, 0o644); return err },
+		"write":            func() error { return write(unix.O_WRONLY) },
+		"append":           func() error { return write(unix.O_RDWR | unix.O_APPEND) },
+		"open to truncate": func() error { return write(unix.O_WRONLY | unix.O_TRUNC) },
+		"truncate":         func() error { return unix.Truncate(file, 1) },
+		"mkdir":            func() error { return unix.Mkdir(absent, 0o755) },
+		"mknod":            func() error { return unix.Mknod(absent, unix.S_IFIFO|0o644, 0) },
+		"unlink":           func() error { return unix.Unlink(file) },
+		"rmdir":            func() error { return unix.Rmdir(dir) },
+		"rename":           func() error { return unix.Rename(file, absent) },
+		"exchange": func() error {
+			return unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
+		},
+		"link":         func() error { return unix.Link(file, absent) },
+		"symlink":      func() error { return unix.Symlink("x", absent) },
+		"chmod":        func() error { return unix.Chmod(file, 0o600) },
+		"chown":        func() error { return unix.Lchown(file, 1, 1) },
+		"utimes":       func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, file, now, 0) },
+		"set xattr":    func() error { return unix.Setxattr(file, "user.x", []byte("y"), 0) },
+		"remove xattr": func() error { return unix.Removexattr(file, "user.x") },
+	}
+	for _, remounted := range []bool{false, true} {
+		if remounted {
+			needCommand(t, "mount")
+			check(t, output(exec.Command("mount", "-i", "-o", "remount,rw", mnt)))
+		}
+		for name, call := range calls {
+			if err := call(); err != unix.EROFS {
+				t.Errorf("%s, remounted %v: %v instead of EROFS", name, remounted, err)
+			}
+		}
+	}
+	time.Sleep(10 * time.Millisecond)
+	if _, err := os.ReadFile(file); err != nil {
+		t.Error(err)
+	}
+}
