@@ -37,26 +37,30 @@ func prepareMountpoint(dir string) (string, error) {
 		return "", fmt.Errorf("mount point %s: %w", dir, err)
 	}
 	for {
-		st, statErr := os.Stat(path)
-		if statErr == nil && !st.IsDir() {
-			return "", withHint(fmt.Errorf("mount point %s: %w", dir, syscall.ENOTDIR), "mkdir -p another one")
-		}
 		typ, err := mountedOn(path)
 		if err != nil {
 			return "", err
 		}
-		switch {
-		case statErr == nil && typ == fs.Type:
+		if typ != fs.Type {
+			break
+		}
+		// The kernel keeps attributes for ever: a dead mount can be told only by
+		// a call that is never answered from a cache.
+		var st unix.Statfs_t
+		if err := unix.Statfs(path, &st); !errors.Is(err, syscall.ENOTCONN) {
 			return "", withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
-		case statErr == nil:
-			return path, nil
-		case !errors.Is(statErr, syscall.ENOTCONN) || typ != fs.Type:
-			return "", fmt.Errorf("mount point %s: %w", dir, errors.Unwrap(statErr))
 		}
 		if err := detach(path); err != nil {
 			return "", fmt.Errorf("a dead mount on %s: %w", dir, err)
 		}
 	}
+	switch st, err := os.Stat(path); {
+	case err != nil:
+		return "", fmt.Errorf("mount point %s: %w", dir, errors.Unwrap(err))
+	case !st.IsDir():
+		return "", fmt.Errorf("mount point %s: %w", dir, syscall.ENOTDIR)
+	}
+	return path, nil
 }
 
 // resolve is filepath.EvalSymlinks, which works for a directory that a dead
