@@ -27,9 +27,11 @@ type blockHeader struct {
 	dict       int64 // dictionary size that is declared, in bytes
 }
 
-// parseBlockHeader reads the header that b begins with. b[0] is not 0, which
-// would be an index.
+// parseBlockHeader reads the header that b begins with.
 func parseBlockHeader(b []byte) (h blockHeader, err error) {
+	if len(b) > 0 && b[0] == 0 {
+		return h, formatErrorf("an index where a block is due")
+	}
 	if len(b) == 0 || len(b) < (int(b[0])+1)*4 {
 		return h, formatErrorf("the block header is cut short")
 	}
@@ -138,9 +140,6 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 	if !cut {
 		raw = raw[:round4(b.Size)]
 	}
-	if len(raw) > 0 && raw[0] == 0 {
-		return nil, formatErrorf("an index where a block is due")
-	}
 	h, err := parseBlockHeader(raw)
 	if err != nil {
 		return nil, err
@@ -163,7 +162,7 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 			return nil, formatErrorf("the block's padding is not zero")
 		}
 	}
-	dict := min(h.dict, b.Length)
+	dict := min(h.dict, b.Length, payload*maxRatio)
 	if dict > MaxDict {
 		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
 	}

@@ -27,10 +27,12 @@ func parse(data []byte) (*File, error) {
 		check   Check
 		records []Block
 	}
+	if len(data) == 0 {
+		return nil, formatErrorf("nothing there")
+	}
 	var streams []stream // last one first
 	total := 0
-	end := int64(len(data))
-	for end > 0 || len(streams) == 0 {
+	for end := int64(len(data)); end > 0; {
 		tail := data[:end]
 		for len(tail) >= 4 && bytes.Equal(tail[len(tail)-4:], []byte{0, 0, 0, 0}) {
 			tail = tail[:len(tail)-4] // stream padding, section 2.2

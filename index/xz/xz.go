@@ -34,6 +34,10 @@ const (
 	// what a block header declares and what the block decodes to counts, since
 	// no distance reaches behind the block's start. xz -9 asks for 64 MiB.
 	MaxDict = 256 << 20
+	// maxRatio is more bytes than LZMA2 can make of one: a match of 273 takes 14
+	// bits at least, and each of these log2(2048/2017) when it is the likelier
+	// one. That gives 7,090.
+	maxRatio = 8192
 )
 
 // ErrFormat is what every error is, by errors.Is, that is about bytes that are
@@ -176,6 +180,9 @@ type reader struct {
 }
 
 func (r *reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // a block, too, would return nothing for it, for ever
+	}
 	for r.err == nil {
 		if r.block == nil {
 			if r.next == len(r.f.Blocks) {
