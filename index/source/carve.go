@@ -37,12 +37,15 @@ func carve(r io.ReaderAt, size int64) (*Archive, error) {
 	if end-start > MaxArchive {
 		return nil, fmt.Errorf("the archive in it has %d bytes, more than the limit of %d", end-start, int64(MaxArchive))
 	}
+	if end > size {
+		return nil, fmt.Errorf("cut short: the archive in it ends at %d, the file at %d", end, size)
+	}
 	data, err := readAll(io.NewSectionReader(r, start, end-start), MaxArchive)
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(data)) < end-start {
-		return nil, fmt.Errorf("cut short: the archive in it ends at %d, the file at %d", end, start+int64(len(data)))
+		return nil, io.ErrUnexpectedEOF
 	}
 	return &Archive{Data: data, Kind: kind, Offset: start}, nil
 }
@@ -67,8 +70,8 @@ func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
 	}
 	start, end = -1, -1
 	table := f.SectionByType(elf.SHT_SYMTAB)
-	if table == nil || table.FileSize > maxSymbols || int(table.Link) >= len(f.Sections) ||
-		f.Sections[table.Link].FileSize > maxSymbols {
+	if table == nil || table.Size > maxSymbols || int(table.Link) >= len(f.Sections) ||
+		f.Sections[table.Link].Size > maxSymbols { // not FileSize: a section can be compressed
 		return kind, -1, -1, nil
 	}
 	all, err := f.Symbols()

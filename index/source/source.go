@@ -6,6 +6,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -140,19 +141,28 @@ func readXZ(r io.Reader) (*Archive, error) {
 	}
 	head := make([]byte, 4)
 	if isELF(head[:f.Head(head)]) {
+		if f.Unpacked() > maxModule {
+			return nil, tooLarge(maxModule)
+		}
 		return readModule(f.Reader())
 	}
 	return &Archive{Data: data, Kind: KindArchive}, nil
 }
 
-// readModule reads a module that was packed, from its unpacked bytes.
+// readModule reads a module that was packed, from its unpacked bytes. Nothing
+// else is unpacked further than to where that shows.
 func readModule(r io.Reader) (*Archive, error) {
-	data, err := readAll(r, maxModule)
-	if err != nil {
+	unpacked := bufio.NewReader(r)
+	head, err := unpacked.Peek(4)
+	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	if !isELF(data) {
+	if !isELF(head) {
 		return nil, errors.New("packed, but neither a .tar.xz archive nor a kernel module")
+	}
+	data, err := readAll(unpacked, maxModule)
+	if err != nil {
+		return nil, err
 	}
 	a, err := carve(bytes.NewReader(data), int64(len(data)))
 	if a != nil {
@@ -164,7 +174,10 @@ func readModule(r io.Reader) (*Archive, error) {
 // readAll reads all of r, which may not be more than limit bytes.
 func readAll(r io.Reader, limit int64) ([]byte, error) {
 	var buf bytes.Buffer
-	if s, ok := r.(*io.SectionReader); ok && s.Size() <= limit {
+	if s, ok := r.(*io.SectionReader); ok && s.Size() < math.MaxInt64 {
+		if s.Size() > limit {
+			return nil, tooLarge(limit)
+		}
 		buf.Grow(int(s.Size()) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
@@ -172,7 +185,9 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if n > limit {
-		return nil, fmt.Errorf("more than the limit of %d bytes", limit)
+		return nil, tooLarge(limit)
 	}
 	return buf.Bytes(), nil
 }
+
+func tooLarge(limit int64) error { return fmt.Errorf("more than the limit of %d bytes", limit) }
