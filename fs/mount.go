@@ -22,12 +22,13 @@ const capNoOpendirSupport = 1 << 24
 
 // Options tell how to mount.
 type Options struct {
-	Source     string   // shown as the source of the mount
-	NoExec     bool     // programs on it may not be executed
-	AllowOther bool     // users other than the one who mounts may read it
-	Data       []string // further words for mount(2), as an SELinux context=
-	Debug      bool     // log each request
-	Log        *log.Logger
+	Source      string   // shown as the source of the mount
+	NoExec      bool     // programs on it may not be executed
+	NoSymfollow bool     // symbolic links are not followed
+	AllowOther  bool     // users other than the one who mounts may read it
+	Data        []string // further words for mount(2), as an SELinux context=
+	Debug       bool     // log each request
+	Log         *log.Logger
 }
 
 // Mount mounts the tree on a directory, which is an absolute path, or
@@ -53,16 +54,25 @@ func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
 		// Passthrough counts as a layer, of which overlayfs takes two at most.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 	}
-	if os.Geteuid() == 0 && !IsHandedOver(dir) {
-		mo.DirectMountStrict = true
-		mo.DirectMountFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
-		if o.NoExec {
-			mo.DirectMountFlags |= unix.MS_NOEXEC
-		}
-	} else {
-		mo.Options = append(mo.Options, "ro", "nosuid", "nodev")
-		if o.NoExec {
-			mo.Options = append(mo.Options, "noexec")
+	flags := []struct {
+		set  bool
+		flag uintptr
+		word string // for fusermount3
+	}{
+		{true, unix.MS_RDONLY, "ro"},
+		{true, unix.MS_NOSUID, "nosuid"},
+		{true, unix.MS_NODEV, "nodev"},
+		{o.NoExec, unix.MS_NOEXEC, "noexec"},
+		{o.NoSymfollow, unix.MS_NOSYMFOLLOW, "nosymfollow"},
+	}
+	mo.DirectMountStrict = os.Geteuid() == 0 && !IsHandedOver(dir)
+	for _, f := range flags {
+		switch {
+		case !f.set:
+		case mo.DirectMountStrict:
+			mo.DirectMountFlags |= f.flag
+		default:
+			mo.Options = append(mo.Options, f.word)
 		}
 	}
 	server, err := fuse.NewServer(newServer(t, o.Log), dir, mo)

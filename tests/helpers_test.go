@@ -93,12 +93,12 @@ func (o *once) get(t testing.TB, name string, build func(path string) error) str
 	return o.path
 }
 
-var binary, raceBinary, stock, unpacked once
+var program, raceProgram, stock, unpacked once
 
 // kheadersfs returns the path of the program.
 func kheadersfs(t testing.TB) string {
 	t.Helper()
-	return binary.get(t, "kheadersfs", func(path string) error {
+	return program.get(t, "kheadersfs", func(path string) error {
 		return output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-o", path, "../cmd/kheadersfs"))
 	})
 }
@@ -106,7 +106,7 @@ func kheadersfs(t testing.TB) string {
 // kheadersfsRace returns the path of the program built to find data races.
 func kheadersfsRace(t testing.TB) string {
 	t.Helper()
-	return raceBinary.get(t, "kheadersfs-race", func(path string) error {
+	return raceProgram.get(t, "kheadersfs-race", func(path string) error {
 		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-o", path, "../cmd/kheadersfs"))
 	})
 }
@@ -168,7 +168,7 @@ func smallTree(t testing.TB) string {
 func pack(t testing.TB, tree string, xzArgs ...string) string {
 	t.Helper()
 	needCommand(t, "tar", "xz")
-	path := filepath.Join(t.TempDir(), "archive.tar.xz")
+	path := filepath.Join(worldReadable(t), "archive.tar.xz")
 	script := `tree=$1 out=$2; shift 2; tar -C "$tree" --sort=name -cf - . | xz "$@" >"$out"`
 	check(t, output(exec.Command("sh", append([]string{"-c", script, "sh", tree, path}, xzArgs...)...)))
 	return path
@@ -207,7 +207,7 @@ func runCmd(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
 // mountpoint makes a directory that is unmounted at the end, come what may.
 func mountpoint(t testing.TB) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "mnt")
+	dir := filepath.Join(worldReadable(t), "mnt")
 	check(t, os.Mkdir(dir, 0o755))
 	t.Cleanup(func() {
 		pid := daemon(dir)
@@ -217,6 +217,16 @@ func mountpoint(t testing.TB) string {
 			waitGone(t, pid)
 		}
 	})
+	return dir
+}
+
+// worldReadable makes a directory that ordinary users reach, which those of
+// t.TempDir are not.
+func worldReadable(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, "")
+	check(t, err)
+	check(t, os.Chmod(dir, 0o755))
 	return dir
 }
 

@@ -24,8 +24,11 @@ import (
 // A Go process can't fork; the background is another process of the same
 // program. The first one starts it at once and waits. The second one has the
 // same arguments, working directory and terminal, so that paths mean the same
-// and errors are seen, and a pipe besides: it writes a byte to it when the mount
-// answers, leaves the directory and the terminal, and the first one exits.
+// and errors are seen, and a pipe besides. When the mount answers it leaves the
+// directory and the terminal and writes a byte to the pipe, and the first one
+// exits. It leaves the session no sooner either: while an autofs below waits for
+// the mount, only its own process group gets past it (systemd starts mount(8) in
+// that group for this reason).
 
 // background starts the second process, and returns when the mount answers. An
 // error has been reported by the second process, and its exit status is ours.
@@ -64,7 +67,7 @@ func background(args []string, mountpoint string) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	child, err := os.StartProcess(exe,
 		append([]string{"kheadersfs", "--ready-fd=" + strconv.Itoa(readyFD)}, args...),
-		&os.ProcAttr{Files: files, Sys: &syscall.SysProcAttr{Setsid: true}})
+		&os.ProcAttr{Files: files})
 	if err != nil {
 		return withHint(fmt.Errorf("starting the background process: %w", err), "kheadersfs --foreground does without")
 	}
@@ -112,6 +115,9 @@ func enterBackground(readyFD int, logger *log.Logger) error {
 	logger.SetOutput(systemLog())
 	if err := os.Chdir("/"); err != nil {
 		return err
+	}
+	if _, err := unix.Setsid(); err != nil {
+		return fmt.Errorf("setsid: %w", err)
 	}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {

@@ -83,12 +83,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "kheadersfs: %v\n", err)
 	var hint *hintError
-	if errors.As(err, &hint) {
-		fmt.Fprintf(stderr, "hint: %s\n", hint.hint)
-	}
 	var usage usageError
-	if errors.As(err, &usage) {
+	isUsage := errors.As(err, &usage)
+	switch {
+	case errors.As(err, &hint):
+		fmt.Fprintf(stderr, "hint: %s\n", hint.hint)
+	case isUsage:
 		fmt.Fprintln(stderr, "hint: kheadersfs --help")
+	}
+	if isUsage {
 		return 2
 	}
 	return 1

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -104,12 +105,13 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	server, err := fs.Mount(t, dir, fs.Options{
-		Source:     source,
-		NoExec:     c.noExec,
-		AllowOther: c.allowOther || os.Geteuid() == 0,
-		Data:       c.data,
-		Debug:      c.debug,
-		Log:        logger,
+		Source:      source,
+		NoExec:      c.noExec,
+		NoSymfollow: c.noSymfollow,
+		AllowOther:  c.allowOther || os.Geteuid() == 0,
+		Data:        c.data,
+		Debug:       c.debug,
+		Log:         logger,
 	})
 	if err != nil {
 		return nil, mountError(err, dir)
@@ -167,14 +169,17 @@ func checkFUSE(dir string) error {
 		return withHint(err, "modprobe fuse; in a container, pass the device in (--device /dev/fuse)")
 	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
 		return withHint(err, "this kernel has no FUSE loaded: modprobe fuse")
-	case os.Geteuid() != 0: // fusermount3 may open it
-		return nil
+	case os.Geteuid() != 0: // fusermount3 opens it with the user's rights too
+		return withHint(err, "chmod 0666 /dev/fuse, as udev's rules have it, or mount as root")
 	}
 	return withHint(err, "a container needs the right to use the device (--device /dev/fuse)")
 }
 
 // mountError adds the next step to an error of mounting itself.
 func mountError(err error, dir string) error {
+	if text := err.Error(); strings.HasPrefix(text, "fusermount exited") { // and has told why
+		err = errors.New(strings.TrimSpace(text))
+	}
 	wrapped := fmt.Errorf("mounting on %s: %w", dir, err)
 	switch {
 	case os.Geteuid() != 0 && errors.Is(err, os.ErrNotExist):

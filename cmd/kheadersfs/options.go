@@ -19,9 +19,10 @@ type mountConfig struct {
 	readyFD    int      // see daemon.go
 
 	// By -o alone.
-	noExec     bool
-	allowOther bool
-	data       []string // for mount(2)
+	noExec      bool
+	noSymfollow bool
+	allowOther  bool
+	data        []string // for mount(2)
 
 	source, mountpoint string
 }
@@ -80,6 +81,8 @@ func (c *mountConfig) applyOption(word string) error {
 	case word == "" || ignored[word] || hasPrefix(word, ignoredPrefixes):
 	case word == "noexec":
 		c.noExec = true
+	case word == "nosymfollow":
+		c.noSymfollow = true
 	case word == "allow_other":
 		c.allowOther = true
 	case word == "foreground":
@@ -92,7 +95,7 @@ func (c *mountConfig) applyOption(word string) error {
 		c.debug = true
 	case name == "release" && hasValue && value != "":
 		c.release = value
-	case word == "nosymfollow" || hasPrefix(word, selinux):
+	case hasPrefix(word, selinux):
 		c.data = append(c.data, word)
 	case word == "remount":
 		return withHint(usageErrorf("option %q is not supported: nothing about a mount can change", word),
