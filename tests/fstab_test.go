@@ -91,8 +91,8 @@ chmod 600 /dev/fuse
 if as_user "$EXE" "$ARCHIVE" "$MNT" 2>"$DIR/err"; then exit 1; fi
 grep 'hint: chmod 0666 /dev/fuse' "$DIR/err"`},
 		{"dropped privileges", "noauto,ro,nosuid,nodev,drop_privileges,setuid=nobody,allow_other", `
-mount "$MNT"; ls "$MNT/include"; is "$(ps -o user= -C kheadersfs)" nobody
-pkill -x kheadersfs
+mount "$MNT"; ls "$MNT/include"; pid=$(pgrep -f "ready-fd=.*$ARCHIVE"); is "$(ps -o user= -p "$pid")" nobody
+kill "$pid"
 umount -l "$MNT"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

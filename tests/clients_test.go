@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestClang compiles the same object against the mount and against a tree that
+// tar has unpacked.
+func TestClang(t *testing.T) {
+	needCommand(t, "clang")
+	source := filepath.Join(t.TempDir(), "prog.c")
+	check(t, os.WriteFile(source, []byte(`
+#include <linux/sched.h>
+#include <linux/fs.h>
+#include <linux/blkdev.h>
+#include <net/sock.h>
+
+int pid(struct task_struct *t, struct file *f, struct sock *sk)
+{
+	return t->pid + f->f_mode + sk->sk_protocol;
+}
+`), 0o644))
+	compile := func(tree string) []byte {
+		object := filepath.Join(t.TempDir(), "prog.o")
+		check(t, output(exec.Command("./compile.sh", tree, source, object)))
+		return content(t, object)
+	}
+	mounted, plain := compile(mount(t, stockArchive(t))), compile(stockTree(t))
+	if !bytes.Equal(mounted, plain) || len(plain) < 500 {
+		t.Errorf("objects of %d and %d bytes differ", len(mounted), len(plain))
+	}
+}
+
+// TestBpftrace runs a program that includes kernel headers.
+func TestBpftrace(t *testing.T) {
+	needRoot(t)
+	needCommand(t, "bpftrace", "timeout")
+	program := `
+#include <linux/sched.h>
+#include <linux/fs.h>
+BEGIN { printf("%d %d\n", sizeof(struct task_struct), sizeof(struct file)); exit(); }`
+	trace := func(tree string, args ...string) (string, error) {
+		cmd := exec.Command("timeout", append([]string{"60", "bpftrace"}, append(args, "-e", program)...)...)
+		cmd.Env = append(os.Environ(), "BPFTRACE_KERNEL_SOURCE="+tree, "BPFTRACE_KERNEL_BUILD="+tree)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	sameForBoth(t, trace)
+	if out, err := trace(mount(t, stockArchive(t)), "-d"); err != nil || !strings.Contains(out, "define") {
+		t.Errorf("-d: %v\n%s", err, out)
+	}
+}
+
+// TestBCC compiles a program as bcc does, and compares the BPF instructions.
+func TestBCC(t *testing.T) {
+	needRoot(t)
+	needCommand(t, "timeout")
+	const python = "/usr/bin/python3" // Debian's, which has Debian's bcc
+	need(t, exec.Command(python, "-c", "import bcc").Run() == nil, "Debian's python3-bpfcc")
+	program := `
+import sys
+from bcc import BPF
+b = BPF(text=r'''
+#include <linux/sched.h>
+#include <linux/fs.h>
+#include <net/sock.h>
+int prog(struct pt_regs *ctx, struct file *file) {
+	struct task_struct *t = (struct task_struct *)bpf_get_current_task();
+	return t->pid + file->f_mode + sizeof(struct sock);
+}
+''')
+print(b.dump_func("prog").hex())
+`
+	sameForBoth(t, func(tree string, _ ...string) (string, error) {
+		cmd := exec.Command("timeout", "60", python, "-c", program)
+		cmd.Env = append(os.Environ(), "BCC_KERNEL_SOURCE="+tree)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		if err != nil {
+			return stderr.String(), err
+		}
+		return stdout.String(), nil
+	})
+}
+
+// sameForBoth has a client give the same answer for the mount and for a tree
+// that tar has unpacked, and none for an empty directory: then it is this tree
+// that it has read.
+func sameForBoth(t *testing.T, client func(tree string, args ...string) (string, error)) {
+	t.Helper()
+	needMounts(t)
+	plain, err := client(stockTree(t))
+	if err != nil {
+		t.Fatalf("with the unpacked tree: %v\n%s", err, plain)
+	}
+	mounted, err := client(mount(t, stockArchive(t)))
+	if err != nil || mounted != plain {
+		t.Errorf("with the mount: %v\n%s\ninstead of\n%s", err, mounted, plain)
+	}
+	if out, err := client(t.TempDir()); err == nil {
+		t.Errorf("with an empty directory:\n%s", out)
+	}
+}
