@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -354,5 +355,55 @@ func TestMemory(t *testing.T) {
 	t.Logf("RSS: %d KiB after the mount, %d after reading everything, %d at its peak", after, read, peak)
 	if peak > 48<<10 || after > 24<<10 || read > 24<<10 {
 		t.Errorf("RSS: %d KiB after the mount, %d after reading everything, %d at its peak", after, read, peak)
+	}
+}
+
+// TestNoWay has what mounting needs missing, and looks for the hint.
+func TestNoWay(t *testing.T) {
+	needMount8(t)
+	env := []string{"EXE=" + kheadersfs(t), "ARCHIVE=" + smallArchive(t), "MNT=" + mountpoint(t), "FSTAB="}
+	for name, test := range map[string]struct{ script, want string }{
+		"no device":       {`umount /dev/fuse; mount -t tmpfs none /dev`, "hint: modprobe fuse"},
+		"device disabled": {`umount /dev/fuse; mount -t tmpfs none /dev; mknod /dev/fuse c 10 250`, "hint: this kernel has no FUSE"},
+		"no CAP_SYS_ADMIN": {`EXE="setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin $EXE"`,
+			"hint: mounting needs CAP_SYS_ADMIN"},
+		"no fusermount3": {`
+for f in /usr/bin/fusermount3 /usr/bin/fusermount; do mount --bind "$DIR/fstab" $f; done
+chown 65534 "$MNT"; EXE="setpriv --reuid=65534 --clear-groups $EXE"`, "hint: install fuse3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := inNamespace(t, withFstab+test.script+`
+fails $EXE "$ARCHIVE" "$MNT"
+fails mountpoint -q "$MNT"`, append(env, "DIR="+worldReadable(t))...)
+			if strings.Count(out, "kheadersfs: ") != 1 || !strings.Contains(out, test.want) {
+				t.Errorf("no %q in:\n%s", test.want, out)
+			}
+		})
+	}
+}
+
+// TestSyslog has the background process tell of open files at its end.
+func TestSyslog(t *testing.T) {
+	needMounts(t)
+	dir := worldReadable(t)
+	addr := &net.UnixAddr{Name: filepath.Join(dir, "log"), Net: "unixgram"}
+	syslog, err := net.ListenUnixgram("unixgram", addr)
+	check(t, err)
+	defer syslog.Close()
+	mnt := mountpoint(t)
+	inNamespace(t, `
+mount -t tmpfs none /dev
+mknod -m 666 /dev/fuse c 10 229; mknod -m 666 /dev/null c 1 3
+ln -s "$DIR/log" /dev/log
+"$EXE" "$ARCHIVE" "$MNT"
+exec 9<"$MNT/include/big.h"
+pkill -f "kheadersfs --ready-fd=.*$MNT"
+sleep 1`, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "MNT="+mnt, "DIR="+dir)
+	check(t, syslog.SetReadDeadline(time.Now().Add(10*time.Second)))
+	line := make([]byte, 1000)
+	n, err := syslog.Read(line)
+	check(t, err)
+	if got := string(line[:n]); !strings.Contains(got, "kheadersfs[") || !strings.Contains(got, "files are still open below "+mnt) {
+		t.Errorf("%q", got)
 	}
 }

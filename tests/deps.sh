@@ -8,8 +8,8 @@
 set -eu
 
 packages="
-  bpftrace clang fuse3 gcc libc6-dev binutils gzip libarchive-tools mount
-  perl procps python3-bpfcc shellcheck systemd util-linux xz-utils zstd
+  bpftrace clang fuse3 gcc libc6-dev binutils gzip mount
+  perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
   linux-headers-$(dpkg --print-architecture)
 "
 missing=

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime/debug"
 	"strings"
@@ -181,8 +182,9 @@ func mountError(err error, dir string) error {
 		err = errors.New(strings.TrimSpace(text))
 	}
 	wrapped := fmt.Errorf("mounting on %s: %w", dir, err)
+	var missing *exec.Error
 	switch {
-	case os.Geteuid() != 0 && errors.Is(err, os.ErrNotExist):
+	case errors.As(err, &missing):
 		return withHint(wrapped, "install fuse3: fusermount3 mounts for users who are not root")
 	case os.Geteuid() == 0 && errors.Is(err, syscall.EPERM):
 		return withHint(wrapped, "mounting needs CAP_SYS_ADMIN: a container must be given it")

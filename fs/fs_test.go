@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fs
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"log"
+	"syscall"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/ulikunitz/xz"
+
+	"github.com/kheadersfs/kheadersfs/index"
+)
+
+func testServer(t *testing.T) *server {
+	t.Helper()
+	var archive bytes.Buffer
+	compressed, err := xz.NewWriter(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := tar.NewWriter(compressed)
+	for _, name := range []string{"dir/one.h", "dir/two.h"} {
+		if err := members.WriteHeader(&tar.Header{Name: name, Size: 3, Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(members, "abc")
+	}
+	if err := members.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := compressed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := index.Load(archive.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newServer(tree, log.New(io.Discard, "", 0))
+}
+
+// TestOldKernel answers a kernel that does not take ENOSYS to OPEN and OPENDIR:
+// it is told to keep its caches.
+func TestOldKernel(t *testing.T) {
+	s := testServer(t)
+	var out fuse.OpenOut
+	if st := s.Open(nil, &fuse.OpenIn{}, &out); st != fuse.OK || out.OpenFlags != fuse.FOPEN_KEEP_CACHE {
+		t.Errorf("OPEN: %v, flags %#x", st, out.OpenFlags)
+	}
+	if st := s.Open(nil, &fuse.OpenIn{Flags: syscall.O_RDWR}, &out); st != fuse.EROFS {
+		t.Errorf("OPEN to write: %v", st)
+	}
+	if st := s.OpenDir(nil, &fuse.OpenIn{}, &out); st != fuse.OK || out.OpenFlags != fuse.FOPEN_KEEP_CACHE|fuse.FOPEN_CACHE_DIR {
+		t.Errorf("OPENDIR: %v, flags %#x", st, out.OpenFlags)
+	}
+	s.noOpen, s.noOpendir = true, true
+	if st := s.Open(nil, &fuse.OpenIn{}, &out); st != fuse.ENOSYS {
+		t.Errorf("OPEN: %v", st)
+	}
+	if st := s.OpenDir(nil, &fuse.OpenIn{}, &out); st != fuse.ENOSYS {
+		t.Errorf("OPENDIR: %v", st)
+	}
+}
+
+// TestNodes asks for nodes that are not there, as no kernel should.
+func TestNodes(t *testing.T) {
+	s := testServer(t)
+	for _, node := range []uint64{0, uint64(s.tree.Len()) + 1, 1 << 32, 1<<64 - 1} {
+		h := fuse.InHeader{NodeId: node}
+		if st := s.Lookup(nil, &h, "dir", &fuse.EntryOut{}); st != fuse.ENOENT {
+			t.Errorf("LOOKUP in %d: %v", node, st)
+		}
+		if st := s.GetAttr(nil, &fuse.GetAttrIn{InHeader: h}, &fuse.AttrOut{}); st != fuse.ENOENT {
+			t.Errorf("GETATTR of %d: %v", node, st)
+		}
+		if _, st := s.Readlink(nil, &h); st != fuse.ENOENT {
+			t.Errorf("READLINK of %d: %v", node, st)
+		}
+		if _, st := s.Read(nil, &fuse.ReadIn{InHeader: h}, make([]byte, 10)); st != fuse.ENOENT {
+			t.Errorf("READ of %d: %v", node, st)
+		}
+		if st := s.ReadDir(nil, &fuse.ReadIn{InHeader: h}, fuse.NewDirEntryList(make([]byte, 1000), 0)); st != fuse.ENOENT {
+			t.Errorf("READDIR of %d: %v", node, st)
+		}
+	}
+}
+
+// TestReadDir lists with buffers of every size: each entry once, in order.
+func TestReadDir(t *testing.T) {
+	s := testServer(t)
+	id, _ := s.tree.Find("dir")
+	for _, plus := range []bool{false, true} {
+		for size := 200; size < 1200; size += 8 {
+			var names []string
+			for off := uint64(0); ; {
+				list := fuse.NewDirEntryList(make([]byte, size), off)
+				in := &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: uint64(id) + 1}, Offset: off}
+				var entries []fuse.DirEntry
+				var err error
+				if plus {
+					s.ReadDirPlus(nil, in, list)
+					entries, _, err = fuse.ParseDirLookupEntries(list.Bytes())
+				} else {
+					s.ReadDir(nil, in, list)
+					entries, err = fuse.ParseDirEntries(list.Bytes())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(entries) == 0 {
+					break
+				}
+				for _, e := range entries {
+					names = append(names, e.Name)
+					off = e.Off
+				}
+			}
+			if len(names) != 4 || names[0] != "." || names[1] != ".." || names[2] != "one.h" || names[3] != "two.h" {
+				t.Fatalf("plus %v, buffer of %d: %q", plus, size, names)
+			}
+		}
+	}
+}
