@@ -3,8 +3,10 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"sort"
 	"sync"
 
@@ -145,8 +147,7 @@ func (s *store) unuse(d *decoded) {
 	}
 }
 
-// A packer makes a store of the files that are written to it one after the
-// other. A nil packer only counts.
+// A packer makes a store of the files that it is given one after the other.
 type packer struct {
 	store   *store
 	zstd    *zstd.Encoder
@@ -160,7 +161,7 @@ type packer struct {
 // only wants to know whether everything can be read.
 func newPacker(discard bool) (*packer, error) {
 	if discard {
-		return &packer{discard: true}, nil
+		return &packer{discard: true, buf: make([]byte, 0, blockSize)}, nil
 	}
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(blockSize), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
@@ -187,20 +188,22 @@ func (p *packer) add(size int64) (off int64, err error) {
 	return off, nil
 }
 
-func (p *packer) Write(data []byte) (int, error) {
-	if p.discard {
-		p.start += int64(len(data))
-		return len(data), nil
-	}
-	for rest := data; len(rest) > 0; {
+// ReadFrom takes in the file's data.
+func (p *packer) ReadFrom(r io.Reader) (n int64, err error) {
+	for {
 		if len(p.buf) == blockSize {
 			p.flush()
 		}
-		n := min(len(rest), blockSize-len(p.buf))
-		p.buf = append(p.buf, rest[:n]...)
-		rest = rest[n:]
+		m, err := r.Read(p.buf[len(p.buf):blockSize])
+		p.buf = p.buf[:len(p.buf)+m]
+		n += int64(m)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
 	}
-	return len(data), nil
 }
 
 // flush ends a block.
@@ -208,8 +211,10 @@ func (p *packer) flush() {
 	if len(p.buf) == 0 {
 		return
 	}
-	p.scratch = p.zstd.EncodeAll(p.buf, p.scratch[:0])
-	p.store.blocks = append(p.store.blocks, block{p.start, len(p.buf), append([]byte(nil), p.scratch...)})
+	if !p.discard {
+		p.scratch = p.zstd.EncodeAll(p.buf, p.scratch[:0])
+		p.store.blocks = append(p.store.blocks, block{p.start, len(p.buf), bytes.Clone(p.scratch)})
+	}
 	p.start += int64(len(p.buf))
 	p.buf = p.buf[:0]
 }

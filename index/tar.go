@@ -61,7 +61,7 @@ func addMember(h *tar.Header, data io.Reader, b *builder, w *packer) error {
 		if in.off, err = w.add(h.Size); err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, data); err != nil {
+		if _, err := w.ReadFrom(data); err != nil {
 			return err
 		}
 	case tar.TypeDir:
