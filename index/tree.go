@@ -152,10 +152,13 @@ func (t *Tree) Lookup(dir ID, name string) (ID, bool) {
 	return 0, false
 }
 
-// Find follows a path of names divided by slashes from the root. Symbolic
-// links are not followed.
+// Find follows a path of names divided by slashes from the root, which itself
+// is ".". Symbolic links are not followed.
 func (t *Tree) Find(path string) (ID, bool) {
 	id := Root
+	if path == "." {
+		return id, true
+	}
 	for name := range strings.SplitSeq(path, "/") {
 		var ok bool
 		if id, ok = t.Lookup(id, name); !ok {
@@ -191,10 +194,10 @@ func (t *Tree) Target(id ID) string {
 // when the data is damaged; then p holds nothing to be relied on.
 func (t *Tree) ReadAt(id ID, p []byte, off int64) (int, error) {
 	e := t.Entry(id)
-	if e.IsDir() || e.IsLink() {
+	if e.IsDir() || e.IsLink() || off < 0 {
 		return 0, syscall.EINVAL
 	}
-	if off < 0 || off >= e.Size {
+	if off >= e.Size {
 		return 0, io.EOF
 	}
 	short := int64(len(p)) > e.Size-off

@@ -61,33 +61,7 @@ type salvager struct {
 type span struct{ start, end int64 }
 
 func (s *salvager) run() {
-	// Whatever ends a walk over the tar, the next one begins at the next
-	// header behind it.
-	var header [tarBlock]byte
-	for {
-		if _, err := io.ReadFull(s, header[:]); err != nil {
-			break
-		}
-		if !isTarHeader(header[:]) {
-			continue
-		}
-		members := tar.NewReader(io.MultiReader(bytes.NewReader(header[:]), s))
-		for {
-			h, err := members.Next()
-			if err != nil {
-				break
-			}
-			s.names = append(s.names, h.Name)
-			s.where = append(s.where, span{s.at - tarBlock, s.at + h.Size})
-			if len(s.names) == maxEntries {
-				return
-			}
-		}
-		skip := -s.at & (tarBlock - 1)
-		if _, err := io.CopyN(io.Discard, s, skip); err != nil {
-			break
-		}
-	}
+	s.walk()
 	i := 0
 	for m, where := range s.where { // both in the order of the archive
 		for i < len(s.bad) && s.bad[i].end <= where.start {
@@ -98,6 +72,45 @@ func (s *salvager) run() {
 		}
 	}
 }
+
+// walk notes the members of the tar. Whatever ends one pass over it, the next
+// one begins at the next header behind it.
+func (s *salvager) walk() {
+	var header [tarBlock]byte
+	for {
+		if _, err := io.ReadFull(s, header[:]); err != nil {
+			return
+		}
+		if !isTarHeader(header[:]) {
+			continue
+		}
+		start := s.at - tarBlock // of a member and the extended headers in front of it
+		members := tar.NewReader(io.MultiReader(bytes.NewReader(header[:]), s))
+		for {
+			h, err := members.Next()
+			if err != nil {
+				break
+			}
+			end := s.at
+			if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont {
+				end += h.Size
+			}
+			if h.Typeflag != tar.TypeXGlobalHeader {
+				s.names = append(s.names, h.Name)
+				s.where = append(s.where, span{start, end})
+			}
+			if len(s.names) == maxEntries {
+				return
+			}
+			start = roundUp(end)
+		}
+		if _, err := io.CopyN(io.Discard, s, roundUp(s.at)-s.at); err != nil {
+			return
+		}
+	}
+}
+
+func roundUp(n int64) int64 { return (n + tarBlock - 1) &^ (tarBlock - 1) }
 
 // Read returns the bytes of all blocks, with zeros where one can't be decoded.
 func (s *salvager) Read(p []byte) (int, error) {

@@ -126,6 +126,7 @@ type blockReader struct {
 	f     *File
 	i     int
 	in    *bytes.Reader // the compressed data
+	cut   bool          // the file ends within the block
 	lzma2 io.Reader
 	left  int64 // bytes not decoded yet
 	hash  hash.Hash
@@ -166,7 +167,7 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 	if dict > MaxDict {
 		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
 	}
-	r := &blockReader{f: f, i: i, left: b.Length}
+	r := &blockReader{f: f, i: i, cut: cut, left: b.Length}
 	r.in = bytes.NewReader(raw[h.size:][:payload])
 	r.lzma2, err = lzma.Reader2Config{DictCap: int(max(dict, lzma.MinDictCap))}.NewReader2(r.in)
 	if err != nil {
@@ -224,6 +225,9 @@ func lzmaError(err error) error {
 func (r *blockReader) finish(last []byte) error {
 	if r.left > 0 {
 		return formatErrorf("decodes to %d bytes less than its index tells", r.left)
+	}
+	if r.cut {
+		return formatErrorf("its check is cut short")
 	}
 	if r.in.Len() > 0 {
 		return formatErrorf("%d bytes of compressed data are left over", r.in.Len())

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kheadersfs/kheadersfs/index/xz"
+)
+
+// verifyTar is a tar of many small files, some with extended headers, and one
+// that spans blocks.
+func verifyTar(t testing.TB) []byte {
+	long := strings.Repeat("long/", 25)
+	members := []member{raw(paxBlocks('g', "comment="+text(1, 900))), dir("./")}
+	for i := range 40 {
+		name := fmt.Sprintf("./include/%d.h", i)
+		switch i % 5 {
+		case 3:
+			members = append(members, file(long+fmt.Sprint(i), text(uint64(i), i*15)))
+		case 4:
+			members = append(members, symlink(name, "x"), raw(paxHeader(fmt.Sprintf("path=pax/%d", i)), rawHeader('0', "x", 3, ustar), padded("abc")))
+		default:
+			members = append(members, file(name, text(uint64(i), i*20)))
+		}
+	}
+	members = append(members, file("large", text(99, 10_000)), file("last", "x"))
+	return tarOf(t, members...)
+}
+
+type place struct {
+	name string
+	span
+}
+
+// places tells where the members of a tar lie, with what stands in front of
+// each and without padding.
+func places(t testing.TB, tarBytes []byte) (all []place) {
+	t.Helper()
+	r := bytes.NewReader(tarBytes)
+	at := func() int64 { return int64(len(tarBytes) - r.Len()) }
+	members := tar.NewReader(r)
+	for {
+		start := (at() + tarBlock - 1) &^ (tarBlock - 1)
+		h, err := members.Next()
+		if err == io.EOF {
+			return all
+		}
+		must(t, err)
+		_, err = io.Copy(io.Discard, members)
+		must(t, err)
+		if h.Typeflag != tar.TypeXGlobalHeader {
+			all = append(all, place{h.Name, span{start, at()}})
+		}
+	}
+}
+
+// A block that decodes, but not to what its check tells: exactly the files
+// with bytes in it are hit.
+func TestVerifyNamesFiles(t *testing.T) {
+	tarBytes := verifyTar(t)
+	all := places(t, tarBytes)
+	for _, blockSize := range []int64{3000, 4096, 7777, 1 << 20} {
+		packed := xzOf(t, tarBytes, blockSize)
+		must(t, Verify(packed))
+		f, err := xz.Parse(packed)
+		must(t, err)
+		for i, b := range f.Blocks {
+			for j := range f.Blocks {
+				if j < i || j > i && (blockSize != 7777 || i%3 > 0) {
+					continue // two at once are enough for one block size
+				}
+				bad := bytes.Clone(packed)
+				damaged := slices.Compact([]int{i, j})
+				var want []string
+				for _, d := range damaged {
+					bad[f.Blocks[d].Offset+f.Blocks[d].Size-1] ^= 1
+				}
+				for _, p := range all {
+					for _, d := range damaged {
+						if b := f.Blocks[d]; p.start < b.Start+b.Length && p.end > b.Start {
+							want = append(want, p.name)
+							break
+						}
+					}
+				}
+				var damage *DamageError
+				if err := Verify(bad); !errors.As(err, &damage) {
+					t.Fatalf("block %d: %v", i, err)
+				}
+				if len(damage.Blocks) != len(damaged) || damage.Lost != 0 || !slices.Equal(damage.Files, want) {
+					t.Errorf("blocks of %d, %d: damaged %v, %d lost, hit\n%q, want %d,\n%q", blockSize, b.Length,
+						damage.Blocks, damage.Lost, damage.Files, damaged, want)
+				}
+				for k, d := range damaged {
+					var blockError *xz.BlockError
+					if !errors.As(damage.Blocks[k], &blockError) || blockError.Block != d {
+						t.Errorf("damaged block %d: got %v", d, damage.Blocks[k])
+					}
+				}
+			}
+		}
+	}
+}
+
+// A block of which nothing decodes: the files that begin in it can't be named,
+// and their bytes are told as lost. What begins before it, and what lies
+// elsewhere, is told as it is.
+func TestVerifyTellsLost(t *testing.T) {
+	tarBytes := verifyTar(t)
+	all := places(t, tarBytes)
+	packed := xzOf(t, tarBytes, 4096)
+	f, err := xz.Parse(packed)
+	must(t, err)
+	for i, b := range f.Blocks {
+		bad := bytes.Clone(packed)
+		bad[b.Offset+8] ^= 1 // in the header, or its checksum
+		var damage *DamageError
+		if err := Verify(bad); !errors.As(err, &damage) {
+			t.Fatalf("block %d: %v", i, err)
+		}
+		var want []string
+		for _, p := range all {
+			if p.start < b.Start && p.end > b.Start {
+				want = append(want, p.name)
+			}
+		}
+		if damage.Lost != b.Length || len(damage.Blocks) != 1 {
+			t.Errorf("block %d: %d lost in %v, want %d", i, damage.Lost, damage.Blocks, b.Length)
+		}
+		for _, name := range damage.Files {
+			if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].start >= b.Start+b.Length || all[n].end <= b.Start {
+				t.Errorf("block %d: %s isn't in it", i, name)
+			}
+		}
+		for _, name := range want {
+			if !slices.Contains(damage.Files, name) && headerIn(all, name, tarBytes, b) {
+				t.Errorf("block %d: %s begins before it and is not told of", i, name)
+			}
+		}
+		lines := damage.Lines()
+		if want := fmt.Sprintf("hit: whatever else lies in %d bytes that can't be decoded", b.Length); lines[len(lines)-1] != want ||
+			!strings.HasPrefix(lines[0], fmt.Sprintf("xz block %d of %d: ", i+1, len(f.Blocks))) {
+			t.Errorf("block %d: %q", i, lines)
+		}
+	}
+}
+
+// headerIn tells whether all that stands in front of a member lies in front of
+// a block, so that its name is known.
+func headerIn(all []place, name string, tarBytes []byte, b xz.Block) bool {
+	n := slices.IndexFunc(all, func(p place) bool { return p.name == name })
+	members := tar.NewReader(bytes.NewReader(tarBytes[all[n].start:min(b.Start, all[n].end)]))
+	_, err := members.Next()
+	return err == nil
+}
+
+// Of a file that is cut short, what is there is looked at.
+func TestVerifyTruncated(t *testing.T) {
+	tarBytes := verifyTar(t)
+	all := places(t, tarBytes)
+	packed := xzOf(t, tarBytes, 4096)
+	f, err := xz.Parse(packed)
+	must(t, err)
+	for i, b := range f.Blocks {
+		for _, n := range []int64{b.Offset, b.Offset + 5, b.Offset + b.Size/2, b.Offset + b.Size - 9, b.Offset + b.Size - 1, b.Offset + (b.Size+3)&^3} {
+			var damage *DamageError
+			if err := Verify(packed[:n]); !errors.As(err, &damage) || !strings.HasPrefix(err.Error(), "xz: ") {
+				t.Fatalf("cut to %d bytes: %v", n, err)
+			}
+			whole := n == b.Offset || n == b.Offset+(b.Size+3)&^3 // cut between blocks
+			if len(damage.Blocks) > 1 || whole && len(damage.Blocks) != 0 || !whole && len(damage.Blocks) != 1 {
+				t.Errorf("cut in block %d, to %d bytes: damaged %v", i, n, damage.Blocks)
+			}
+			for _, name := range damage.Files {
+				if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].end <= b.Start {
+					t.Errorf("cut in block %d: %s isn't in it", i, name)
+				}
+			}
+		}
+	}
+}
+
+// An archive that is refused, and not damaged, has no damaged blocks.
+func TestVerifyRefused(t *testing.T) {
+	for _, m := range []member{special("p", tar.TypeFifo), file("../a", "x"), raw([]byte(text(1, tarBlock)))} {
+		var damage *DamageError
+		if err := Verify(xzOf(t, tarOf(t, m), 0)); !errors.As(err, &damage) || len(damage.Lines()) != 0 {
+			t.Errorf("%v: %v", m.header.Name, err)
+		}
+	}
+	packed := xzOf(t, verifyTar(t), 4096)
+	packed[len(packed)-20] ^= 1 // the index
+	var damage *DamageError
+	if err := Verify(packed); !errors.As(err, &damage) || len(damage.Lines()) != 0 || err.Error() != "xz: the index's checksum does not match" {
+		t.Errorf("a damaged index: %v, %q", err, damage.Lines())
+	}
+}
