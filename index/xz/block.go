@@ -3,6 +3,7 @@
 package xz
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -125,6 +126,7 @@ func (r *errReader) Read([]byte) (int, error) { return 0, r.err }
 type blockReader struct {
 	f     *File
 	i     int
+	raw   []byte        // header and compressed data
 	in    *bytes.Reader // the compressed data
 	cut   bool          // the file ends within the block
 	lzma2 io.Reader
@@ -168,7 +170,8 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
 	}
 	r := &blockReader{f: f, i: i, cut: cut, left: b.Length}
-	r.in = bytes.NewReader(raw[h.size:][:payload])
+	r.raw = raw[:int64(h.size)+payload]
+	r.in = bytes.NewReader(r.raw[h.size:])
 	r.lzma2, err = lzma.Reader2Config{DictCap: int(max(dict, lzma.MinDictCap))}.NewReader2(r.in)
 	if err != nil {
 		return nil, lzmaError(err)
@@ -231,6 +234,11 @@ func (r *blockReader) finish(last []byte) error {
 	}
 	if r.in.Len() > 0 {
 		return formatErrorf("%d bytes of compressed data are left over", r.in.Len())
+	}
+	// The decoder doesn't look whether a chunk takes as many bytes as it tells.
+	s := scanner{r: bufio.NewReader(bytes.NewReader(r.raw))}
+	if length, err := s.chunks(); err != nil || s.at != int64(len(r.raw)) || length != r.f.Blocks[r.i].Length {
+		return formatErrorf("a chunk takes another number of bytes than it tells")
 	}
 	if r.hash == nil {
 		return io.EOF

@@ -165,6 +165,18 @@ func decode2(data []byte) (int64, error) {
 	return io.Copy(struct{ io.Writer }{io.Discard}, f.Reader())
 }
 
+// A chunk of LZMA that tells of a byte more than it takes was decoded once, and
+// its end found elsewhere by Scan.
+func TestChunkSize(t *testing.T) {
+	data := xzOf(t, text(900), "-T1", "--check=none")
+	chunk := data[headerSize:][len(plainHeader):] // has a size of 2 bytes at 3
+	chunk[4]++
+	_, err := decode(data)
+	if want := "xz block 1 of 1: a chunk takes another number of bytes than it tells"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestReaderIsAReader(t *testing.T) {
 	data := text(5000)
 	f, err := Parse(xzOf(t, data, "-T1", "--block-size=1000"))
