@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,10 @@ const (
 	symbolEnd   = "kernel_headers_data_end"
 )
 
-var errNoHeaders = errors.New("no kernel headers in it (is it the kheaders module, or a kernel built with CONFIG_IKHEADERS=y?)")
+var (
+	errNoHeaders = errors.New("no kernel headers in it (is it the kheaders module, or a kernel built with CONFIG_IKHEADERS=y?)")
+	errGivenUp   = errors.New("the search for kernel headers in it is given up: too much in it begins like .xz")
+)
 
 // carve finds the archive in an ELF file, a module or a vmlinux, by its
 // symbols; and where there are none, or the file is no ELF, by looking at every
@@ -53,8 +57,11 @@ func carve(r io.ReaderAt, size int64) (*Archive, error) {
 // symbols returns where in the file the archive begins and ends. start is -1
 // when the file has no such symbols.
 func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
-	// debug/elf bounds what it allocates by what the file holds, but its
-	// authors don't promise that nothing makes it panic.
+	// debug/elf bounds what it allocates by what the file holds once that is not
+	// compressed, but its authors don't promise that nothing makes it panic.
+	if compressedNames(r) {
+		return KindModule, -1, -1, nil
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("damaged ELF file: %v", p)
@@ -105,8 +112,50 @@ func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
 	return kind, start, end, nil
 }
 
+// compressedNames tells whether the names of an ELF file's sections are
+// compressed, which no linker does, and which could unpack to anything.
+func compressedNames(r io.ReaderAt) bool {
+	var ident [elf.EI_NIDENT]byte
+	var order binary.ByteOrder = binary.LittleEndian
+	read := func(at int64, to any) { // what can't be read stays 0
+		_ = binary.Read(io.NewSectionReader(r, at, 1<<10), order, to)
+	}
+	read(0, &ident)
+	if elf.Data(ident[elf.EI_DATA]) == elf.ELFDATA2MSB {
+		order = binary.BigEndian
+	}
+	var h32 elf.Header32
+	var h elf.Header64
+	if elf.Class(ident[elf.EI_CLASS]) == elf.ELFCLASS32 {
+		read(0, &h32)
+		h.Shoff, h.Shentsize, h.Shstrndx = uint64(h32.Shoff), h32.Shentsize, h32.Shstrndx
+	} else {
+		read(0, &h)
+	}
+	section := func(i uint32) (flags uint64, link uint32) {
+		at := int64(h.Shoff) + int64(i)*int64(h.Shentsize)
+		if h32.Ident[0] != 0 {
+			var s elf.Section32
+			read(at, &s)
+			return uint64(s.Flags), s.Link
+		}
+		var s elf.Section64
+		read(at, &s)
+		return s.Flags, s.Link
+	}
+	index := uint32(h.Shstrndx)
+	if index == uint32(elf.SHN_XINDEX) {
+		_, index = section(0)
+	}
+	flags, _ := section(index)
+	return flags&uint64(elf.SHF_COMPRESSED) != 0
+}
+
 // search returns where the first .xz lies that holds a tar.
-func search(r io.ReaderAt, size int64) (start, end int64, err error) {
+func search(file io.ReaderAt, size int64) (start, end int64, err error) {
+	// Each place could be the beginning of a walk through all that follows it.
+	// A kernel with thousands of .xz files in its initramfs takes 10 times its size.
+	r := &meter{file, 1<<20 + 32*min(size, 1<<40)}
 	const step = 1 << 20
 	buf := make([]byte, step+len(xz.Magic)-1)
 	for base := int64(0); base < size; base += step {
@@ -130,6 +179,20 @@ func search(r io.ReaderAt, size int64) (start, end int64, err error) {
 		}
 	}
 	return 0, 0, errNoHeaders
+}
+
+// A meter lets a number of bytes be read.
+type meter struct {
+	r    io.ReaderAt
+	left int64
+}
+
+func (m *meter) ReadAt(p []byte, off int64) (int, error) {
+	m.left -= int64(len(p))
+	if m.left < 0 {
+		return 0, errGivenUp
+	}
+	return m.r.ReadAt(p, off)
 }
 
 // archiveAt returns the size of the archive that begins at start, 0 if none

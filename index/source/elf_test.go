@@ -4,11 +4,15 @@ package source
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // assembly is what kernel/kheaders.c makes of its archive, with other .xz
@@ -146,6 +150,55 @@ func TestSymbolsAreBelieved(t *testing.T) {
 	_, err = Read(bytes.NewReader(file), int64(len(file)))
 	if err == nil || err.Error() != "the archive in it has 209715187 bytes, more than the limit of 134217728" {
 		t.Errorf("a section of 200 MiB: %v", err)
+	}
+}
+
+// The names of an ELF file's sections can be a bomb, too.
+func TestCompressedNames(t *testing.T) {
+	want := archive(t, "A")
+	bomb := make([]byte, 24, 100_000) // Elf64_Chdr
+	bomb[0] = 1                       // ELFCOMPRESS_ZLIB
+	binary.LittleEndian.PutUint64(bomb[8:], 32<<20)
+	var packed bytes.Buffer
+	w := zlib.NewWriter(&packed)
+	_, err := w.Write(make([]byte, 32<<20))
+	must(t, err)
+	must(t, w.Close())
+	e := moduleOf(want)
+	e.names = append(bomb, packed.Bytes()...)
+	file := e.bytes()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	a, err := Read(bytes.NewReader(file), int64(len(file)))
+	runtime.ReadMemStats(&after)
+	checkFound(t, a, err, want, KindModule, file)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+		t.Errorf("took %d bytes of memory", took)
+	}
+}
+
+// Very many places that begin like an .xz, each followed by the same long row
+// of chunks, would be walked over for hours.
+func TestSearchIsGivenUp(t *testing.T) {
+	small := archive(t, "A")
+	const row, rows, header = 1 << 16, 64, 24
+	file := make([]byte, rows*row)
+	copy(file[56:], "ARM\x64")
+	for r := range rows {
+		at := r * row
+		if r > 0 { // a chunk that is not compressed, up to the next row
+			copy(file[at-3:], []byte{2, (row - 4) >> 8, (row - 4) & 0xff})
+		}
+		for at += 64; at < (r+1)*row-header-6; at += header + 3 {
+			copy(file[at:], small[:header])
+			n := (r+1)*row - 3 - (at + header + 3)
+			copy(file[at+header:], []byte{1, byte((n - 1) >> 8), byte(n - 1)})
+		}
+	}
+	start := time.Now()
+	_, err := Read(bytes.NewReader(file), int64(len(file)))
+	if !errors.Is(err, errGivenUp) || time.Since(start) > 20*time.Second {
+		t.Errorf("after %v: %v", time.Since(start), err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -172,16 +173,14 @@ func TestNoRelease(t *testing.T) {
 	}
 }
 
-// A module that may not be read is not passed over.
+// A module that can't be opened is not passed over.
 func TestUnreadable(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may read everything")
-	}
 	root := t.TempDir()
 	const name = "/lib/modules/6.1.0/kernel/kernel/kheaders.ko"
 	write(t, root+"/lib/modules/6.1.0/extra/kheaders.ko", moduleOf(archive(t, "A")).bytes())
-	must(t, os.Chmod(write(t, root+name, moduleOf(archive(t, "B")).bytes()), 0))
-	if a, err := find(root, "6.1.0", false); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), name) {
+	must(t, os.MkdirAll(filepath.Dir(root+name), 0o755))
+	must(t, os.Symlink("kheaders.ko", root+name)) // to itself
+	if a, err := find(root, "6.1.0", false); !errors.Is(err, syscall.ELOOP) || !strings.Contains(err.Error(), name) {
 		t.Errorf("%v, %v", a, err)
 	}
 }

@@ -125,6 +125,7 @@ type elfFile struct {
 	index      uint16 // of their section, 1 is right
 	noSymbols  bool
 	flags      uint64 // of the symbol table
+	names      []byte // compressed, instead of the sections' names
 }
 
 // moduleOf is an object with the archive behind some other bytes, as it is in
@@ -177,7 +178,11 @@ func (e elfFile) bytes() []byte {
 	add(1, e.typ, 2, e.addr, e.data, size, 0, 0)
 	add(9, 2, e.flags, 0, syms, uint64(len(syms)), 3, 24)
 	add(17, 3, 0, 0, []byte(strs), uint64(len(strs)), 0, 0)
-	add(25, 3, 0, 0, []byte(names), uint64(len(names)), 0, 0)
+	if e.names != nil {
+		add(25, 3, 0x800, 0, e.names, uint64(len(e.names)), 0, 0)
+	} else {
+		add(25, 3, 0, 0, []byte(names), uint64(len(names)), 0, 0)
+	}
 	le.PutUint64(b[40:], uint64(len(b)))
 	return append(b, table...)
 }
