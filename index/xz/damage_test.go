@@ -35,7 +35,7 @@ func decodeAll(f *File) (blocks [][]byte, err error) {
 
 func TestTruncated(t *testing.T) {
 	for _, check := range checkNames {
-		for kind, data := range map[string][]byte{"text": text(900), "noise": noise(300)} {
+		for kind, data := range map[string][]byte{"text": text(600), "noise": noise(150)} {
 			packed := smallArchive(t, data, check)
 			whole, err := Parse(packed)
 			if err != nil {
@@ -83,7 +83,7 @@ func checkSalvaged(t *testing.T, whole *File, cut, data []byte) {
 
 func TestFlipped(t *testing.T) {
 	for _, check := range checkNames {
-		for kind, data := range map[string][]byte{"text": text(900), "noise": noise(300)} {
+		for kind, data := range map[string][]byte{"text": text(600), "noise": noise(150)} {
 			t.Run(kind+", "+check, func(t *testing.T) {
 				t.Parallel()
 				flipEach(t, smallArchive(t, data, check), data, check != "none")
