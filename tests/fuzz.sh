@@ -9,6 +9,6 @@ set -eu
 go list ./... | while read -r package; do
   go test -list '^Fuzz' "$package" | grep '^Fuzz' | while read -r fuzzer; do
     echo "$package $fuzzer"
-    go test -run '^$' -fuzz "^$fuzzer\$" -fuzztime "$1" "$package" </dev/null
+    go test -run '^$' -fuzz "^$fuzzer\$" -fuzztime "$1" -fuzzminimizetime 5x "$package" </dev/null
   done
 done
