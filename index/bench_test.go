@@ -23,7 +23,7 @@ func BenchmarkLoad(b *testing.B) {
 	b.SetBytes(int64(n))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Load(packed); err != nil {
+		if _, err := Open(packed); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -42,7 +42,7 @@ func BenchmarkVerify(b *testing.B) {
 
 func BenchmarkLookup(b *testing.B) {
 	packed, _ := benchArchive(b)
-	tree, err := Load(packed)
+	tree, err := Open(packed)
 	must(b, err)
 	for _, path := range []string{"include/39/1599.h", "include/39/absent.h"} {
 		b.Run(path, func(b *testing.B) {
@@ -56,7 +56,7 @@ func BenchmarkLookup(b *testing.B) {
 
 func BenchmarkReadAt(b *testing.B) {
 	packed, _ := benchArchive(b)
-	tree, err := Load(packed)
+	tree, err := Open(packed)
 	must(b, err)
 	var ids []ID // each in another block
 	seen := map[uint32]bool{}

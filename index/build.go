@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -175,34 +176,35 @@ func splitPath(path string) ([]string, error) {
 	return names, nil
 }
 
-// finish makes the table. The builder is used up.
+// finish makes the table.
 func (b *builder) finish() *Tree {
 	setTimes(b.root)
 
 	// Breadth first, so that the children of a directory lie together and
 	// behind it.
-	order := make([]*node, 1, b.entries)
+	order := append(make([]*node, 0, b.entries), b.root)
 	parents := make([]ID, 1, b.entries)
 	first := make([]ID, b.entries)
-	order[0] = b.root
 	for id := ID(0); int(id) < len(order); id++ {
-		n := order[id]
-		if n.nlink == 0 {
-			n.id = id
-		}
-		n.nlink++
 		first[id] = ID(len(order))
-		children := make([]*node, 0, len(n.children))
-		for _, c := range n.children {
-			children = append(children, c)
-			if c.isDir() {
-				n.nlink++ // its ".."
-			}
-		}
-		slices.SortFunc(children, func(a, b *node) int { return cmp.Compare(a.name, b.name) })
+		children := slices.SortedFunc(maps.Values(order[id].children), func(a, b *node) int {
+			return cmp.Compare(a.name, b.name)
+		})
 		for _, c := range children {
 			order = append(order, c)
 			parents = append(parents, id)
+		}
+	}
+	for _, n := range order {
+		n.nlink = 0
+	}
+	for i, n := range order {
+		if n.nlink == 0 {
+			n.id = ID(i)
+		}
+		n.nlink++
+		if i > 0 && n.isDir() {
+			order[parents[i]].nlink++ // for its ".."
 		}
 	}
 

@@ -67,7 +67,7 @@ func FuzzLoad(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		tree, err := Load(data)
+		tree, err := Open(data)
 		if verify := Verify(data); (err == nil) != (verify == nil) {
 			t.Errorf("Load: %v; Verify: %v", err, verify)
 		}

@@ -163,17 +163,24 @@ func xzWith(t testing.TB, data []byte, config xz.WriterConfig) []byte {
 
 // treeOf reads a tar that isn't packed.
 func treeOf(tarBytes []byte) (*Tree, error) {
+	t, _, err := treeAndBlocks(tarBytes)
+	return t, err
+}
+
+// treeAndBlocks returns the blocks that the tree's data is decoded from too:
+// what is done to them is done to the tree.
+func treeAndBlocks(tarBytes []byte) (*Tree, [][]byte, error) {
 	b := newBuilder()
-	p, err := newPacker(false)
+	p, err := newPacker()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := readTar(bytes.NewReader(tarBytes), b, p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	t := b.finish()
-	t.data = p.finish()
-	return t, nil
+	t.data, err = p.finish()
+	return t, p.packed, err
 }
 
 // read returns all of a file.

@@ -9,33 +9,35 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
-// Load decodes a .tar.xz once and makes a Tree of it, which doesn't need the
-// archive any more. Every check that the archive holds is looked at; with an
-// error there is no Tree. Decoding runs beside reading the tar and compressing
-// its files again, so the cost is that of the slowest, decoding LZMA2.
-func Load(archive []byte) (*Tree, error) {
-	return load(archive, false)
-}
-
-func load(archive []byte, discard bool) (*Tree, error) {
-	f, err := xz.Parse(archive)
+// load decodes an archive once, and makes a Tree that doesn't need it any more.
+// Decoding runs beside reading the tar and compressing its files again, so the
+// cost is that of the slowest, decoding LZMA2.
+func load(f *xz.File, archive []byte) (*Tree, error) {
+	p, err := newPacker()
 	if err != nil {
 		return nil, err
 	}
-	b := newBuilder()
-	p, err := newPacker(discard)
+	t, err := decodeAll(f, p)
 	if err != nil {
 		return nil, err
 	}
-	ahead := readAhead(f.Reader())
-	defer ahead.Close()
-	if err := readTar(ahead, b, p); err != nil {
+	if t.data, err = p.finish(); err != nil {
 		return nil, err
 	}
-	t := b.finish()
-	t.data = p.finish()
 	t.Hash = sha256.Sum256(archive)
 	return t, nil
+}
+
+// decodeAll decodes all blocks, gives the data of all files to a sink, and
+// returns a tree without data.
+func decodeAll(f *xz.File, to sink) (*Tree, error) {
+	b := newBuilder()
+	ahead := readAhead(f.Reader())
+	defer ahead.Close()
+	if err := readTar(ahead, b, to); err != nil {
+		return nil, err
+	}
+	return b.finish(), nil
 }
 
 // An aheadReader reads another reader from a goroutine of its own.

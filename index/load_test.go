@@ -81,7 +81,7 @@ func sameAsExtracted(t *testing.T, name string, tarBytes []byte, args []string) 
 	args = append([]string{"-c"}, args...)
 	half := len(tarBytes) / 2
 	archive := append(command(t, tarBytes[:half], "xz", args...), command(t, tarBytes[half:], "xz", args...)...)
-	tree, err := Load(archive)
+	tree, err := Open(archive)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -144,7 +144,7 @@ func smallArchive(t testing.TB, check byte) (packed []byte, want string) {
 	t.Helper()
 	tarBytes := tarOf(t, dir("./"), file("./a.h", text(1, 50)), file("./d/b.h", text(2, 200)), hardlink("./c.h", "./a.h"), symlink("./l", "a.h"))
 	packed = xzWith(t, tarBytes, ulikunitz.WriterConfig{BlockSize: int64(len(tarBytes)/3 + 10), CheckSum: check, DictCap: 1 << 16})
-	tree, err := Load(packed)
+	tree, err := Open(packed)
 	must(t, err)
 	return packed, show(t, tree)
 }
@@ -158,7 +158,7 @@ func TestLoadDamaged(t *testing.T) {
 			t.Parallel()
 			packed, want := smallArchive(t, check)
 			try := func(what string, bad []byte) error {
-				tree, err := Load(bad)
+				tree, err := Open(bad)
 				if err == nil && show(t, tree) != want {
 					t.Errorf("%s: another tree and no error", what)
 				}
@@ -187,7 +187,7 @@ func TestLoadErrors(t *testing.T) {
 	for i, b := range f.Blocks {
 		bad := bytes.Clone(packed)
 		bad[b.Offset+b.Size-1] ^= 1
-		_, err := Load(bad)
+		_, err := Open(bad)
 		var blockError *xz.BlockError
 		want := fmt.Sprintf("xz block %d of %d: the CRC64 check does not match", i+1, len(f.Blocks))
 		if !errors.As(err, &blockError) || !strings.HasSuffix(err.Error(), want) {
@@ -195,7 +195,7 @@ func TestLoadErrors(t *testing.T) {
 		}
 	}
 	for name, data := range map[string][]byte{"nothing": nil, "text": []byte("text"), "no tar": xzOf(t, []byte(text(1, 2000)), 0), "empty .xz": xzOf(t, nil, 0)} {
-		if _, err := Load(data); err == nil || !strings.HasPrefix(err.Error(), "xz: ") && !strings.HasPrefix(err.Error(), "tar: ") {
+		if _, err := Open(data); err == nil || !strings.HasPrefix(err.Error(), "xz: ") && !strings.HasPrefix(err.Error(), "tar: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -207,9 +207,9 @@ func TestLoadEnds(t *testing.T) {
 	bad := xzOf(t, append(tarOf(t, file("a", ""), file("a/b", "")), text(1, 300_000)...), 0)
 	before := runtime.NumGoroutine()
 	for range 3 {
-		_, err := Load(good)
+		_, err := Open(good)
 		must(t, err)
-		if _, err := Load(bad); err == nil {
+		if _, err := Open(bad); err == nil {
 			t.Error("no error")
 		}
 	}

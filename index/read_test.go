@@ -15,7 +15,7 @@ import (
 var sizes = []int{0, 1, 511, 512, blockSize - 1, blockSize, blockSize + 1, 2 * blockSize, 3*blockSize + 7, 5000, 0, 100}
 
 // sizedTree has a file of each of the sizes, twice.
-func sizedTree(t testing.TB) (tree *Tree, data map[string]string) {
+func sizedTree(t testing.TB) (tree *Tree, data map[string]string, packed [][]byte) {
 	t.Helper()
 	data = map[string]string{}
 	var members []member
@@ -24,13 +24,13 @@ func sizedTree(t testing.TB) (tree *Tree, data map[string]string) {
 		data[name] = text(uint64(i), n)
 		members = append(members, file(name, data[name]))
 	}
-	tree, err := treeOf(tarOf(t, members...))
+	tree, packed, err := treeAndBlocks(tarOf(t, members...))
 	must(t, err)
-	return tree, data
+	return tree, data, packed
 }
 
 func TestReadAt(t *testing.T) {
-	tree, data := sizedTree(t)
+	tree, data, _ := sizedTree(t)
 	checkTree(t, tree)
 	for name, want := range data {
 		id, ok := tree.Find(name)
@@ -45,7 +45,7 @@ func TestReadAt(t *testing.T) {
 
 // A file that is read through io.SectionReader, as most who know io.ReaderAt do.
 func TestReadAtIsReaderAt(t *testing.T) {
-	tree, data := sizedTree(t)
+	tree, data, _ := sizedTree(t)
 	for name, want := range data {
 		id, _ := tree.Find(name)
 		got, err := io.ReadAll(io.NewSectionReader(readerAt{tree, id}, 0, 1<<40))
@@ -66,14 +66,14 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) { return r.tree.ReadA
 func TestReadInParallel(t *testing.T) {
 	var members []member
 	data := map[string]string{}
-	for i := range 3 * cacheBlocks {
+	for i := range 3 * cacheBytes / blockSize {
 		name := fmt.Sprint(i)
 		data[name] = text(uint64(i%5), blockSize-i) // a block each
 		members = append(members, file(name, data[name]))
 	}
 	tree, err := treeOf(tarOf(t, members...))
 	must(t, err)
-	if n := len(tree.data.blocks); n != 3*cacheBlocks {
+	if n := len(tree.data.blocks); n != 3*cacheBytes/blockSize {
 		t.Fatalf("%d blocks", n)
 	}
 	var wait sync.WaitGroup
@@ -98,7 +98,7 @@ func TestReadInParallel(t *testing.T) {
 // than it may, and no buffer lies in two places.
 func checkCache(t *testing.T, s *store) {
 	t.Helper()
-	if len(s.cached) > cacheBlocks || len(s.spare) > cacheBlocks {
+	if len(s.cached) > s.keep || len(s.spare) > s.keep {
 		t.Errorf("%d blocks and %d buffers are kept", len(s.cached), len(s.spare))
 	}
 	seen := map[*byte]bool{}
@@ -120,21 +120,22 @@ func checkCache(t *testing.T, s *store) {
 // A block that is damaged later takes its own files with it, and no others,
 // and only for as long as it is damaged.
 func TestDamageLater(t *testing.T) {
-	tree, data := sizedTree(t)
+	tree, data, packed := sizedTree(t)
 	hit := func(e Entry, b block) bool {
 		return e.Size > 0 && int64(e.at) < b.start+int64(b.size) && int64(e.at)+e.Size > b.start
 	}
 	for i, good := range tree.data.blocks {
-		short := bytes.Clone(good.packed)[:len(good.packed)-1]
-		flipped := bytes.Clone(good.packed)
+		whole := packed[i]
+		short := whole[:len(whole)-1]
+		flipped := bytes.Clone(whole)
 		flipped[len(flipped)/2] ^= 0x10
-		other := tree.data.blocks[(i+1)%len(tree.data.blocks)]
-		for kind, bad := range map[string][]byte{"cut": short, "flipped": flipped, "nothing": nil, "another": other.packed} {
-			if kind == "another" && other.size == good.size {
+		next := (i + 1) % len(packed)
+		for kind, bad := range map[string][]byte{"cut": short, "flipped": flipped, "nothing": nil, "another": packed[next]} {
+			if kind == "another" && tree.data.blocks[next].size == good.size {
 				continue // a right block, if not the right one
 			}
 			tree.data.cached = nil
-			tree.data.blocks[i].packed = bad
+			packed[i] = bad
 			for name, want := range data {
 				id, _ := tree.Find(name)
 				p := make([]byte, len(want))
@@ -149,7 +150,7 @@ func TestDamageLater(t *testing.T) {
 					t.Errorf("block %d %s: reading %s: %v", i, kind, name, err)
 				}
 			}
-			tree.data.blocks[i].packed = good.packed
+			packed[i] = whole
 			for name, want := range data {
 				id, _ := tree.Find(name)
 				if hit(tree.Entry(id), good) && string(read(t, tree, id)) != want {
@@ -163,9 +164,9 @@ func TestDamageLater(t *testing.T) {
 
 // All who wait for a damaged block are told.
 func TestDamageInParallel(t *testing.T) {
-	tree, _ := sizedTree(t)
-	for i := range tree.data.blocks {
-		tree.data.blocks[i].packed = nil
+	tree, _, packed := sizedTree(t)
+	for i := range packed {
+		packed[i] = nil
 	}
 	var wait sync.WaitGroup
 	for range 8 {

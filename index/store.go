@@ -3,25 +3,17 @@
 package index
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"sort"
 	"sync"
-
-	"github.com/klauspost/compress/zstd"
-
-	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
+// cacheBytes bounds the decoded blocks that are kept: what is read next is
+// mostly next to what was read last. minCached blocks are kept in any case.
 const (
-	// blockSize is the most bytes that one block decodes to. Larger blocks are
-	// smaller compressed, and cost more for who wants one file of them.
-	blockSize = 128 << 10
-	// cacheBlocks is the number of decoded blocks that are kept: what is read
-	// next is mostly next to what was read last.
-	cacheBlocks = 16
+	cacheBytes = 2 << 20
+	minCached  = 4
 )
 
 // A BlockError tells that a block of file data can't be decoded.
@@ -33,11 +25,16 @@ type BlockError struct {
 func (e *BlockError) Error() string { return fmt.Sprintf("block %d: %v", e.Block, e.Err) }
 func (e *BlockError) Unwrap() error { return e.Err }
 
-// A store holds file data as a row of zstd frames (RFC 8878), each with the
-// checksum that the format has for it. A file larger than a block begins one.
+// A store is a row of bytes that lies in blocks, each of which is decoded by
+// itself and knows a checksum of its bytes.
 type store struct {
 	blocks []block
-	zstd   *zstd.Decoder
+	// decode returns the bytes of block i, in buf if they fit. Any number of
+	// calls may be under way.
+	decode func(i int, buf []byte) ([]byte, error)
+
+	largest int // size of the largest block
+	keep    int // most decoded blocks to be kept
 
 	mu     sync.Mutex
 	cached []*decoded // the one used last in front
@@ -45,9 +42,17 @@ type store struct {
 }
 
 type block struct {
-	start  int64 // of its bytes in the row
-	size   int   // of its bytes
-	packed []byte
+	start int64 // of its bytes in the row
+	size  int   // of its bytes
+}
+
+func newStore(blocks []block, decode func(i int, buf []byte) ([]byte, error)) *store {
+	s := &store{blocks: blocks, decode: decode}
+	for _, b := range blocks {
+		s.largest = max(s.largest, b.size)
+	}
+	s.keep = max(minCached, cacheBytes/max(1, s.largest))
+	return s
 }
 
 // A decoded block is made by who asks for it first; the others wait for ready.
@@ -94,7 +99,7 @@ func (s *store) decoded(i int) *decoded {
 		}
 	}
 	d := &decoded{block: i, ready: make(chan struct{}), users: 2}
-	if len(s.cached) == cacheBlocks {
+	if len(s.cached) == s.keep {
 		last := len(s.cached) - 1
 		s.unuse(s.cached[last])
 		s.cached = s.cached[:last]
@@ -104,14 +109,13 @@ func (s *store) decoded(i int) *decoded {
 	if n := len(s.spare); n > 0 {
 		buf, s.spare = s.spare[n-1], s.spare[:n-1]
 	} else {
-		buf = make([]byte, 0, blockSize)
+		buf = make([]byte, 0, s.largest)
 	}
 	s.mu.Unlock()
 
-	b := s.blocks[i]
-	d.data, d.err = s.zstd.DecodeAll(b.packed, buf[:0])
-	if d.err == nil && len(d.data) != b.size {
-		d.err = fmt.Errorf("decodes to %d bytes instead of %d", len(d.data), b.size)
+	d.data, d.err = s.decode(i, buf[:0])
+	if size := s.blocks[i].size; d.err == nil && len(d.data) != size {
+		d.err = fmt.Errorf("decodes to %d bytes instead of %d", len(d.data), size)
 	}
 	if d.err != nil {
 		s.forget(d) // the next reader tries again
@@ -142,85 +146,7 @@ func (s *store) forget(d *decoded) {
 // unuse is called with mu held.
 func (s *store) unuse(d *decoded) {
 	d.users--
-	if d.users == 0 && cap(d.data) >= blockSize && len(s.spare) < cacheBlocks {
+	if d.users == 0 && cap(d.data) >= s.largest && len(s.spare) < s.keep {
 		s.spare = append(s.spare, d.data)
 	}
-}
-
-// A packer makes a store of the files that it is given one after the other.
-type packer struct {
-	store   *store
-	zstd    *zstd.Encoder
-	start   int64 // of the block that is being filled
-	buf     []byte
-	scratch []byte
-	discard bool
-}
-
-// newPacker returns a packer; one that discards keeps nothing, and is for who
-// only wants to know whether everything can be read.
-func newPacker(discard bool) (*packer, error) {
-	if discard {
-		return &packer{discard: true, buf: make([]byte, 0, blockSize)}, nil
-	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(blockSize), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
-	if err != nil {
-		return nil, err
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(blockSize), zstd.WithDecoderMaxWindow(blockSize))
-	if err != nil {
-		return nil, err
-	}
-	return &packer{zstd: enc, store: &store{zstd: dec}, buf: make([]byte, 0, blockSize)}, nil
-}
-
-// add begins a file of the given size, and returns the offset of its data.
-func (p *packer) add(size int64) (off int64, err error) {
-	if size > blockSize-int64(len(p.buf)) {
-		p.flush() // blocks are cut between files
-	}
-	off = p.start + int64(len(p.buf))
-	if size > xz.MaxUnpacked-off {
-		return 0, fmt.Errorf("more than the limit of %d bytes", int64(xz.MaxUnpacked))
-	}
-	return off, nil
-}
-
-// ReadFrom takes in the file's data.
-func (p *packer) ReadFrom(r io.Reader) (n int64, err error) {
-	for {
-		if len(p.buf) == blockSize {
-			p.flush()
-		}
-		m, err := r.Read(p.buf[len(p.buf):blockSize])
-		p.buf = p.buf[:len(p.buf)+m]
-		n += int64(m)
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
-// flush ends a block.
-func (p *packer) flush() {
-	if len(p.buf) == 0 {
-		return
-	}
-	if !p.discard {
-		p.scratch = p.zstd.EncodeAll(p.buf, p.scratch[:0])
-		p.store.blocks = append(p.store.blocks, block{p.start, len(p.buf), bytes.Clone(p.scratch)})
-	}
-	p.start += int64(len(p.buf))
-	p.buf = p.buf[:0]
-}
-
-// finish returns the store. The packer is used up.
-func (p *packer) finish() *store {
-	p.flush()
-	return p.store
 }

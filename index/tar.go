@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// readTar reads all members of a tar into b, and their data into w.
+// readTar reads all members of a tar into b, and their data into to.
 //
 // Unlike archive/tar by itself it takes a tar without an end-of-archive marker
 // for what it is, cut short: nobody may take the beginning of an archive for the
 // whole of it.
-func readTar(r io.Reader, b *builder, w *packer) error {
+func readTar(r io.Reader, b *builder, to sink) error {
 	marker := &endMarker{r: r}
 	members := tar.NewReader(marker)
 	for {
@@ -35,7 +35,7 @@ func readTar(r io.Reader, b *builder, w *packer) error {
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
-		if err := addMember(h, members, b, w); err != nil {
+		if err := addMember(h, members, marker.at, b, to); err != nil {
 			return fmt.Errorf("tar: %q: %w", h.Name, err)
 		}
 	}
@@ -45,24 +45,41 @@ func readTar(r io.Reader, b *builder, w *packer) error {
 	return err
 }
 
-func addMember(h *tar.Header, data io.Reader, b *builder, w *packer) error {
+// addMember takes in a member whose data begins at an offset in the tar.
+func addMember(h *tar.Header, data io.Reader, at int64, b *builder, to sink) error {
+	if h.Typeflag == tar.TypeLink {
+		return b.link(h.Name, h.Linkname)
+	}
+	in, err := newInode(h)
+	if err != nil {
+		return err
+	}
+	if in.kind == kindFile || in.kind == kindExec {
+		if in.off, err = to.add(h.Size, at); err != nil {
+			return err
+		}
+		if _, err := to.ReadFrom(data); err != nil {
+			return err
+		}
+	}
+	return b.add(h.Name, in)
+}
+
+// newInode returns what a header says of a file, a directory, or a symbolic
+// link; nothing else can become an inode.
+func newInode(h *tar.Header) (*inode, error) {
 	in := &inode{named: true, mtime: h.ModTime}
+	if in.mtime.IsZero() {
+		in.mtime = time.Unix(0, 0)
+	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont:
 		if isSparse(h) {
-			return errors.New("a sparse file, which is not supported")
+			return nil, errors.New("a sparse file, which is not supported")
 		}
-		in.kind = kindFile
+		in.kind, in.size = kindFile, h.Size
 		if h.Mode&0o111 != 0 {
 			in.kind = kindExec
-		}
-		var err error
-		in.size = h.Size
-		if in.off, err = w.add(h.Size); err != nil {
-			return err
-		}
-		if _, err := w.ReadFrom(data); err != nil {
-			return err
 		}
 	case tar.TypeDir:
 		in.kind = kindDir
@@ -70,23 +87,18 @@ func addMember(h *tar.Header, data io.Reader, b *builder, w *packer) error {
 		in.kind, in.target = kindLink, h.Linkname
 		switch {
 		case in.target == "" || strings.IndexByte(in.target, 0) >= 0:
-			return errors.New("a symbolic link to an impossible name")
+			return nil, errors.New("a symbolic link to an impossible name")
 		case len(in.target) > maxTarget:
-			return fmt.Errorf("a symbolic link to a name of %d bytes, more than the limit of %d", len(in.target), maxTarget)
+			return nil, fmt.Errorf("a symbolic link to a name of %d bytes, more than the limit of %d", len(in.target), maxTarget)
 		}
-	case tar.TypeLink:
-		return b.link(h.Name, h.Linkname)
 	case tar.TypeGNUSparse:
-		return errors.New("a sparse file, which is not supported")
+		return nil, errors.New("a sparse file, which is not supported")
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return errors.New("a device or FIFO, which has no place among headers")
+		return nil, errors.New("a device or FIFO, which has no place among headers")
 	default:
-		return fmt.Errorf("a member of type %q, which is not supported", h.Typeflag)
+		return nil, fmt.Errorf("a member of type %q, which is not supported", h.Typeflag)
 	}
-	if in.mtime.IsZero() {
-		in.mtime = time.Unix(0, 0)
-	}
-	return b.add(h.Name, in)
+	return in, nil
 }
 
 // isSparse knows the sparse files of GNU tar in the pax format, which
@@ -107,12 +119,14 @@ const tarBlock = 512
 // read are what it took for the end.
 type endMarker struct {
 	r      io.Reader
+	at     int64 // bytes returned
 	counts bool
 	zeros  int
 }
 
 func (m *endMarker) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
+	m.at += int64(n)
 	if !m.counts {
 		return n, err
 	}

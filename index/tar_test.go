@@ -5,6 +5,7 @@ package index
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -149,7 +150,7 @@ func TestEnd(t *testing.T) {
 			if _, err := treeOf(test.tar); test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
-			_, err := Load(xzOf(t, test.tar, 0))
+			_, err := Open(xzOf(t, test.tar, 0))
 			if (err == nil) != (test.want == "") {
 				t.Errorf("packed: got %v, want %q", err, test.want)
 			}
@@ -169,10 +170,8 @@ func TestReadError(t *testing.T) {
 	oops := errors.New("oops")
 	for n := range len(whole) {
 		b := newBuilder()
-		p, err := newPacker(true)
-		must(t, err)
 		r := io.MultiReader(bytes.NewReader(whole[:n]), errReader{oops})
-		if err := readTar(r, b, p); !errors.Is(err, oops) {
+		if err := readTar(r, b, hasher{sha256.New()}); !errors.Is(err, oops) {
 			t.Errorf("an error at byte %d: %v", n, err)
 		}
 	}

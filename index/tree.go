@@ -28,7 +28,8 @@ const Root ID = 0
 
 // A Tree is the names, attributes and data of an archive's files.
 type Tree struct {
-	// Hash is the SHA-256 of the archive.
+	// Hash is a SHA-256: of the archive, or of the data of all files if the
+	// archive carries its index.
 	Hash [32]byte
 	// Bytes is the size of all files together, a hard link counting once.
 	Bytes int64
@@ -36,6 +37,7 @@ type Tree struct {
 	table   []byte // entrySize bytes an entry
 	strings string // names and link targets
 	data    *store
+	packed  bool
 }
 
 // An Entry is one name in a Tree.
@@ -91,6 +93,10 @@ var modes = [...]uint32{
 	kindExec: syscall.S_IFREG | 0o755,
 	kindLink: syscall.S_IFLNK | 0o777,
 }
+
+// HasIndex tells whether the tree comes from an index that the archive carries,
+// and its data is decoded as it is read.
+func (t *Tree) HasIndex() bool { return t.packed }
 
 // Len is the number of entries. IDs are below it.
 func (t *Tree) Len() int { return len(t.table) / entrySize }

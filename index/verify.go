@@ -5,6 +5,7 @@ package index
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -26,10 +27,11 @@ type DamageError struct {
 func (e *DamageError) Error() string { return e.Err.Error() }
 func (e *DamageError) Unwrap() error { return e.Err }
 
-// Verify decodes an archive and looks at every check in it. The error is a
-// *DamageError when it is damaged.
+// Verify decodes an archive and looks at every check in it, and compares the
+// index that it carries, if any, with the tar. The error is a *DamageError when
+// it is damaged.
 func Verify(archive []byte) error {
-	_, err := load(archive, true)
+	err := verify(archive)
 	if err == nil {
 		return nil
 	}
@@ -41,6 +43,30 @@ func Verify(archive []byte) error {
 	s := &salvager{f: f, e: e}
 	s.run()
 	return e
+}
+
+func verify(archive []byte) error {
+	f, err := xz.Parse(archive)
+	if err != nil {
+		return err
+	}
+	content := hasher{sha256.New()}
+	t, err := decodeAll(f, content)
+	if err != nil {
+		return err
+	}
+	packed, err := openPacked(f)
+	switch {
+	case err != nil:
+		return err
+	case packed == nil:
+		return nil
+	case !bytes.Equal(packed.table, t.table) || packed.strings != t.strings:
+		return errors.New("the index tells of other entries than the tar")
+	case packed.Hash != [32]byte(content.Sum(nil)):
+		return errors.New("the index tells of other data than the tar holds")
+	}
+	return nil
 }
 
 // A salvager walks over a damaged archive a second time, notes which blocks

@@ -51,7 +51,7 @@ func openArchive(src, release string) (*source.Archive, error) {
 
 // load makes a tree of an archive. Errors name its file.
 func load(a *source.Archive) (*index.Tree, error) {
-	t, err := index.Load(a.Data)
+	t, err := index.Open(a.Data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Path, err)
 	}

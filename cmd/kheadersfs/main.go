@@ -22,6 +22,7 @@ const usage = `Usage: kheadersfs [flags] [SOURCE] MOUNTPOINT
        kheadersfs info [--json] [SOURCE]
        kheadersfs verify [SOURCE]
        kheadersfs extract [SOURCE] DIR
+       kheadersfs pack [--objtree DIR] [--keep-comments] [--jobs N] -o FILE TREE
 
 Mounts the headers that a kernel carries, as a tree that compilers read.
 
@@ -33,6 +34,8 @@ in the kheaders module under /lib/modules, which is read and not loaded.
   info      tells where the archive is and what is in it (--json: for programs)
   verify    decodes everything and looks at every checksum
   extract   makes a plain copy in DIR, which must not exist
+  pack      makes an archive that is read block by block of a kernel's build
+            directory or source tree (built in --objtree), or of another archive
 
 Flags:
 `
@@ -107,6 +110,8 @@ func dispatch(args []string, stdout, stderr io.Writer) error {
 			command, args = verifyCommand, args[1:]
 		case "extract":
 			command, args = extractCommand, args[1:]
+		case "pack":
+			command, args = packCommand, args[1:]
 		}
 	}
 	return command(args, stdout, stderr)

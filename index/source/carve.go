@@ -211,7 +211,7 @@ func archiveAt(r io.ReaderAt, start, size int64) int64 {
 		return 0
 	}
 	head := make([]byte, 4096) // a first entry with extended headers takes a few blocks
-	head = head[:f.Head(head)]
+	head = head[:f.FileHead(head)]
 	if _, err := tar.NewReader(bytes.NewReader(head)).Next(); err != nil {
 		return 0
 	}

@@ -140,7 +140,7 @@ func readXZ(r io.Reader) (*Archive, error) {
 		return &Archive{Data: data, Kind: KindArchive}, nil
 	}
 	head := make([]byte, 4)
-	if isELF(head[:f.Head(head)]) {
+	if isELF(head[:f.FileHead(head)]) {
 		if f.Unpacked() > maxModule {
 			return nil, tooLarge(maxModule)
 		}

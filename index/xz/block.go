@@ -250,26 +250,30 @@ func (r *blockReader) finish(last []byte) error {
 	return io.EOF
 }
 
-// Head decodes the first bytes of the file into p without its checks being
-// looked at, and returns how many there were. It costs a few kilobytes, and
-// serves to tell what kind of file is packed here.
-func (f *File) Head(p []byte) int {
-	for _, b := range f.Blocks {
-		if b.Length == 0 {
-			continue
+// Head decodes the first bytes of block i into p without its check being looked
+// at, and returns how many there were. It costs a few kilobytes, and serves to
+// tell what is packed here.
+func (f *File) Head(i int, p []byte) int {
+	raw := f.data[f.Blocks[i].Offset:]
+	h, err := parseBlockHeader(raw)
+	if err != nil {
+		return 0
+	}
+	dict := max(int64(len(p)), 64<<10)
+	r, err := lzma.Reader2Config{DictCap: int(dict)}.NewReader2(bytes.NewReader(raw[h.size:]))
+	if err != nil {
+		return 0
+	}
+	n, _ := io.ReadFull(r, p)
+	return n
+}
+
+// FileHead is Head of the first block that isn't empty.
+func (f *File) FileHead(p []byte) int {
+	for i, b := range f.Blocks {
+		if b.Length > 0 {
+			return f.Head(i, p)
 		}
-		raw := f.data[b.Offset:]
-		h, err := parseBlockHeader(raw)
-		if err != nil {
-			return 0
-		}
-		dict := max(int64(len(p)), 64<<10)
-		r, err := lzma.Reader2Config{DictCap: int(dict)}.NewReader2(bytes.NewReader(raw[h.size:]))
-		if err != nil {
-			return 0
-		}
-		n, _ := io.ReadFull(r, p)
-		return n
 	}
 	return 0
 }

@@ -35,7 +35,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		file.Head(make([]byte, 512))
+		file.FileHead(make([]byte, 512))
 		all, err := io.ReadAll(io.LimitReader(file.Reader(), most))
 		if err == nil && len(all) < most && int64(len(all)) != file.Unpacked() {
 			t.Errorf("decodes to %d bytes, Unpacked is %d", len(all), file.Unpacked())

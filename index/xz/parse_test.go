@@ -215,7 +215,7 @@ func TestHead(t *testing.T) {
 		want, _ := decode(packed)
 		for _, n := range []int{0, 1, 4, 512, 4096} {
 			p := make([]byte, n)
-			got := f.Head(p)
+			got := f.FileHead(p)
 			if name == "small blocks" {
 				n = min(n, 4) // no more than the first block
 			}
@@ -234,7 +234,7 @@ func TestHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := f.Head(make([]byte, 10)); n != 0 {
+		if n := f.FileHead(make([]byte, 10)); n != 0 {
 			t.Errorf("%s: Head returns %d", name, n)
 		}
 	}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/kheadersfs/kheadersfs/index/xz"
+)
+
+// Open makes a Tree of a .tar.xz.
+//
+// An archive that carries its own index (docs/format.md) is opened by decoding
+// its last block, some milliseconds, and is kept: other blocks are decoded, and
+// their checks looked at, as files in them are read. Any other archive is
+// decoded once, whole, which takes a third of a second for a kernel's headers;
+// every check in it is looked at, and with an error there is no Tree.
+func Open(archive []byte) (*Tree, error) {
+	f, err := xz.Parse(archive)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openPacked(f)
+	if err != nil {
+		return nil, err
+	}
+	if t != nil {
+		return t, nil
+	}
+	return load(f, archive)
+}
+
+// maxLastBlock bounds the block that holds the index and one file.
+const maxLastBlock = 64 << 20
+
+// openPacked returns nothing when the archive carries no index, or one of a
+// version that we don't know.
+func openPacked(f *xz.File) (*Tree, error) {
+	last := len(f.Blocks) - 1
+	if last < 0 || f.Blocks[last].Length > maxLastBlock || !beginsWithIndex(f, last) {
+		return nil, nil
+	}
+	decode := func(i int, buf []byte) ([]byte, error) { return decodeBlock(f, i, buf) }
+	data, err := decode(last, nil)
+	if err != nil {
+		return nil, err
+	}
+	h, err := tar.NewReader(bytes.NewReader(data)).Next()
+	if err != nil {
+		return nil, fmt.Errorf("tar: %w", err)
+	}
+	t, err := decodeIndex([]byte(h.PAXRecords["comment"]), f.Unpacked())
+	if errors.Is(err, errVersion) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	blocks := make([]block, len(f.Blocks))
+	for i, b := range f.Blocks {
+		blocks[i] = block{b.Start, int(b.Length)}
+	}
+	t.data = newStore(blocks, decode)
+	t.packed = true
+	return t, nil
+}
+
+// beginsWithIndex looks at the first bytes of a block, so that a stock archive
+// need not be decoded to find out that it has no index.
+func beginsWithIndex(f *xz.File, block int) bool {
+	const record = len(" comment=") + len("1048576")
+	head := make([]byte, tarBlock+record+len(indexMagic))
+	if f.Head(block, head) < len(head) || !isTarHeader(head[:tarBlock]) || head[156] != tar.TypeXGlobalHeader {
+		return false
+	}
+	_, value, ok := bytes.Cut(head[tarBlock:], []byte(" comment="))
+	return ok && bytes.HasPrefix(value, []byte(indexMagic))
+}
+
+// decodeBlock decodes a block into buf, or another one if that is too small.
+func decodeBlock(f *xz.File, i int, buf []byte) ([]byte, error) {
+	n := int(f.Blocks[i].Length)
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	r := f.BlockReader(i)
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return nil, err
+	}
+	// The end comes only when the check is right.
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		if err == nil {
+			err = errors.New("more bytes than its index tells")
+		}
+		return nil, err
+	}
+	return buf, nil
+}

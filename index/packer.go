@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kheadersfs/kheadersfs/index/xz"
+)
+
+// blockSize is the most bytes that one block in memory decodes to. Larger
+// blocks are smaller compressed, and cost more for who wants one file of them.
+const blockSize = 128 << 10
+
+// A sink takes the data of files, one after the other.
+type sink interface {
+	// add begins a file of the given size, whose data begins at an offset in
+	// the tar, and returns the offset that the tree is to have for it.
+	add(size, at int64) (off int64, err error)
+	io.ReaderFrom
+}
+
+// A hasher only makes a sum of all data. Offsets stay those of the tar.
+type hasher struct{ hash.Hash }
+
+func (hasher) add(_, at int64) (int64, error) { return at, nil }
+
+func (h hasher) ReadFrom(r io.Reader) (int64, error) { return io.Copy(h.Hash, r) }
+
+// A packer makes a store in memory, of zstd frames (RFC 8878) with the checksum
+// that the format has for them. A file larger than a block begins one.
+type packer struct {
+	zstd    *zstd.Encoder
+	blocks  []block
+	packed  [][]byte
+	start   int64 // of the block that is being filled
+	buf     []byte
+	scratch []byte
+}
+
+func newPacker() (*packer, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(blockSize), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, err
+	}
+	return &packer{zstd: enc, buf: make([]byte, 0, blockSize)}, nil
+}
+
+func (p *packer) add(size, _ int64) (off int64, err error) {
+	if size > blockSize-int64(len(p.buf)) {
+		p.flush() // blocks are cut between files
+	}
+	off = p.start + int64(len(p.buf))
+	if size > xz.MaxUnpacked-off {
+		return 0, fmt.Errorf("more than the limit of %d bytes", int64(xz.MaxUnpacked))
+	}
+	return off, nil
+}
+
+// ReadFrom takes in the file's data.
+func (p *packer) ReadFrom(r io.Reader) (n int64, err error) {
+	for {
+		if len(p.buf) == blockSize {
+			p.flush()
+		}
+		m, err := r.Read(p.buf[len(p.buf):blockSize])
+		p.buf = p.buf[:len(p.buf)+m]
+		n += int64(m)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// flush ends a block.
+func (p *packer) flush() {
+	if len(p.buf) == 0 {
+		return
+	}
+	p.scratch = p.zstd.EncodeAll(p.buf, p.scratch[:0])
+	p.blocks = append(p.blocks, block{p.start, len(p.buf)})
+	p.packed = append(p.packed, bytes.Clone(p.scratch))
+	p.start += int64(len(p.buf))
+	p.buf = p.buf[:0]
+}
+
+// finish returns the store. The packer is used up.
+func (p *packer) finish() (*store, error) {
+	p.flush()
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(blockSize), zstd.WithDecoderMaxWindow(blockSize))
+	if err != nil {
+		return nil, err
+	}
+	packed := p.packed
+	return newStore(p.blocks, func(i int, buf []byte) ([]byte, error) {
+		return dec.DecodeAll(packed[i], buf)
+	}), nil
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pack
+
+import "bytes"
+
+// StripComments removes the comments between /* and */ from a header, but for
+// those with an SPDX line, as the kernel's build does before it packs headers
+// (kernel/gen_kheaders.sh). It knows no strings and no // comments, as the
+// kernel's build doesn't: the bytes are to be the same.
+func StripComments(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for at := 0; ; {
+		start := bytes.Index(b[at:], []byte("/*"))
+		if start < 0 {
+			return append(out, b[at:]...)
+		}
+		start += at
+		end := bytes.Index(b[start+2:], []byte("*/"))
+		if end < 0 {
+			return append(out, b[at:]...)
+		}
+		end += start + 2
+		if bytes.Contains(b[start+2:end], []byte("SPDX")) {
+			// Not this one; but what looks like another one may begin inside.
+			out = append(out, b[at:start+1]...)
+			at = start + 1
+			continue
+		}
+		out = append(out, b[at:start]...)
+		at = end + 2
+	}
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pack
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/source"
+)
+
+// A member is a file or symbolic link of the archive to be.
+type member struct {
+	name   string // path in the archive
+	mtime  time.Time
+	target string                 // of a link; empty for a file
+	read   func() ([]byte, error) // of a file
+}
+
+// A tree is what goes into an archive.
+type tree struct {
+	members map[string]*member
+	arch    string // the kernel's SRCARCH
+}
+
+// beside are the files besides headers that go in: what a kernel was configured
+// as, for tools that ask, and which one it is.
+var beside = []string{"include/config/auto.conf", "include/config/kernel.release"}
+
+// maxDepth bounds directories, which links can make endless.
+const maxDepth = 64
+
+// readTree finds the headers in dir: a kernel's build directory, as
+// distributions lay it out, its source tree, or a plain tree. objtree is where
+// the kernel was built, if elsewhere and not told by dir itself.
+func readTree(dir, objtree string) (*tree, error) {
+	roots := []string{dir}
+	if objtree != "" {
+		roots = append(roots, objtree)
+	} else if src, err := sourceOf(dir); err != nil {
+		return nil, err
+	} else if src != "" {
+		roots = []string{src, dir}
+	}
+	arch, err := architecture(roots)
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{members: map[string]*member{}, arch: arch}
+	// What was built takes the place of what was there before.
+	for _, root := range roots {
+		for _, sub := range []string{"include", path.Join("arch", arch, "include")} {
+			if err := t.walk(root, sub, nil); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range beside {
+			st, err := os.Stat(filepath.Join(root, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			t.add(root, name, st)
+		}
+	}
+	if len(t.members) == 0 {
+		return nil, fmt.Errorf("%s: no headers in include or arch/%s/include", dir, arch)
+	}
+	return t, t.links()
+}
+
+// sourceOf returns the source tree of a build directory whose Makefile includes
+// that of the source tree: kbuild makes such ones, and so does Debian.
+func sourceOf(dir string) (string, error) {
+	f, err := os.Open(filepath.Join(dir, "Makefile"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		file, ok := strings.CutPrefix(lines.Text(), "include ")
+		if !ok || filepath.Base(file) != "Makefile" {
+			continue
+		}
+		src := filepath.Dir(file)
+		if !filepath.IsAbs(src) {
+			src = filepath.Join(dir, src)
+		}
+		if st, err := os.Stat(filepath.Join(src, "include")); err == nil && st.IsDir() {
+			return src, nil
+		}
+	}
+	return "", nil
+}
+
+// architecture returns the one that the tree was configured for, which has
+// generated headers, or the only one there is.
+func architecture(roots []string) (string, error) {
+	var all, configured []string
+	for _, root := range roots {
+		dirs, _ := filepath.Glob(filepath.Join(root, "arch/*/include"))
+		for _, dir := range dirs {
+			arch := filepath.Base(filepath.Dir(dir))
+			all = append(all, arch)
+			if _, err := os.Stat(filepath.Join(dir, "generated")); err == nil {
+				configured = append(configured, arch)
+			}
+		}
+	}
+	if len(configured) == 0 {
+		configured = all
+	}
+	slices.Sort(configured)
+	switch configured = slices.Compact(configured); len(configured) {
+	case 0:
+		return "", fmt.Errorf("%s: not a tree of kernel headers: no arch/*/include", roots[0])
+	case 1:
+		return configured[0], nil
+	}
+	return "", fmt.Errorf("%s: which architecture? headers are generated for none or many of %s (make prepare generates them)",
+		roots[0], strings.Join(configured, ", "))
+}
+
+// walk adds all headers below root/name. Links to directories are followed:
+// Ubuntu's packages have them to the part that all flavours share.
+func (t *tree) walk(root, name string, above []fs.FileInfo) error {
+	entries, err := os.ReadDir(filepath.Join(root, name))
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && len(above) == 0 {
+			return nil
+		}
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(name, e.Name())
+		st, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if st.Mode()&fs.ModeSymlink != 0 {
+			to, err := os.Stat(filepath.Join(root, name))
+			if err != nil && !strings.HasSuffix(name, ".h") {
+				continue
+			}
+			if err == nil && to.IsDir() {
+				st = to
+			}
+		}
+		switch {
+		case st.IsDir():
+			loops := slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, st) })
+			if loops || len(above) == maxDepth {
+				return fmt.Errorf("%s: directories without end", filepath.Join(root, name))
+			}
+			if err := t.walk(root, name, append(above, st)); err != nil {
+				return err
+			}
+		case strings.HasSuffix(name, ".h"):
+			t.add(root, name, st)
+		}
+	}
+	return nil
+}
+
+func (t *tree) add(root, name string, st fs.FileInfo) {
+	file := filepath.Join(root, name)
+	m := &member{name: name, mtime: st.ModTime()}
+	m.read = func() ([]byte, error) { return os.ReadFile(file) }
+	if st.Mode()&fs.ModeSymlink != 0 {
+		m.target = file // see links
+	}
+	t.members[name] = m
+}
+
+// links keeps symbolic links that lead to another member, and makes files of
+// the others, whose targets the archive won't hold.
+func (t *tree) links() error {
+	for _, name := range slices.Sorted(maps.Keys(t.members)) {
+		m := t.members[name]
+		if m.target == "" {
+			continue
+		}
+		target, err := os.Readlink(m.target)
+		if err != nil {
+			return err
+		}
+		_, inside := t.members[path.Join(path.Dir(name), target)]
+		if inside && !path.IsAbs(target) {
+			m.target = target
+			continue
+		}
+		st, err := os.Stat(m.target)
+		if err != nil {
+			return err
+		}
+		if !st.Mode().IsRegular() {
+			return fmt.Errorf("%s: a link to what is not a file", m.target)
+		}
+		m.target, m.mtime = "", st.ModTime()
+	}
+	return nil
+}
+
+// readArchive takes all files and links of a headers archive.
+func readArchive(file string) (*tree, error) {
+	a, err := source.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	in, err := index.Open(a.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	t := &tree{members: map[string]*member{}}
+	for i := range in.Len() {
+		id := index.ID(i)
+		e := in.Entry(id)
+		if e.IsDir() {
+			continue
+		}
+		m := &member{name: in.Path(id), mtime: time.Unix(e.Sec, 0), target: in.Target(id)}
+		m.read = func() ([]byte, error) {
+			b := make([]byte, e.Size)
+			if e.Size == 0 {
+				return b, nil
+			}
+			_, err := in.ReadAt(id, b, 0)
+			return b, err
+		}
+		t.members[m.name] = m
+		if rest, ok := strings.CutPrefix(m.name, "arch/"); ok && t.arch == "" {
+			t.arch, _, _ = strings.Cut(rest, "/")
+		}
+	}
+	if len(t.members) == 0 {
+		return nil, fmt.Errorf("%s: no files in it", file)
+	}
+	return t, nil
+}
