@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/compile.sh TREE SOURCE OBJECT
+# usage: tests/compile.sh TREE SOURCE OBJECT [FLAG...]
 #
 # Compiles a C file against a tree of kernel headers, with the include paths
 # and definitions that bcc uses: relative ones, in the tree.
@@ -10,6 +10,7 @@ set -eu
 tree=$1
 source=$(realpath "$2")
 object=$(realpath "$3")
+shift 3
 case $(uname -m) in
 x86_64) arch=x86 ;;
 aarch64) arch=arm64 ;;
@@ -24,4 +25,4 @@ exec clang -O2 -c -o "$object" "$source" \
   -Iinclude/uapi -Iinclude/generated/uapi -include ./include/linux/kconfig.h \
   -D__KERNEL__ "-D__TARGET_ARCH_$arch" -DCONFIG_CC_IS_CLANG '-DKBUILD_MODNAME="test"' \
   -fno-stack-protector -fms-extensions -Wno-microsoft-anon-tag \
-  -Wno-unused-value -Wno-pointer-sign -Wno-address-of-packed-member -Wno-gnu-variable-sized-type-not-at-end
+  -Wno-unused-value -Wno-pointer-sign -Wno-address-of-packed-member -Wno-gnu-variable-sized-type-not-at-end "$@"

@@ -9,7 +9,7 @@ set -eu
 
 packages="
   bpftrace clang fuse3 gcc libc6-dev binutils gzip mount
-  perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
+  busybox libarchive-tools perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
   linux-headers-$(dpkg --print-architecture)
 "
 missing=

@@ -33,7 +33,7 @@ done
 
 # Comments go, but for those with a licence identifier.
 # shellcheck disable=SC2016 # Perl's variables
-find "$tree" -name '*.h' -print0 | xargs -0 -r -n 500 \
+find "$tree" -type f -print0 | xargs -0 -r -n 500 \
   perl -0777 -i -pe 's{/\*(.*?)\*/}{index($1, "SPDX") < 0 ? "" : "/*$1*/"}ges'
 
 (cd "$tree" && find . -mindepth 1 -printf './%P\n' | LC_ALL=C sort |

@@ -9,17 +9,17 @@ import (
 	"slices"
 )
 
-// hot are the headers that tracing programs start from. bcc and bpftrace force
-// the first one on every program; the others are what their tools include.
+// hot are the headers that tracing programs start from, the most common first:
+// bcc and bpftrace force kconfig.h on every program, and tools for processes,
+// files, the network and disks begin with the next ones.
 var hot = []string{
-	"linux/kconfig.h", "linux/types.h", "linux/bpf.h", "linux/ptrace.h", "linux/version.h",
-	"linux/sched.h", "linux/sched/signal.h", "linux/sched/task.h", "linux/nsproxy.h", "linux/pid_namespace.h",
-	"linux/cred.h", "linux/cgroup.h", "linux/interrupt.h", "linux/workqueue.h", "linux/oom.h",
-	"linux/mm_types.h", "linux/mm.h", "linux/slab.h", "linux/perf_event.h", "linux/kprobes.h",
-	"linux/fs.h", "linux/dcache.h", "linux/path.h", "linux/mount.h", "linux/uio.h",
-	"linux/socket.h", "linux/skbuff.h", "net/sock.h", "net/inet_sock.h", "net/tcp.h", "linux/tcp.h", "linux/udp.h",
-	"linux/ip.h", "linux/ipv6.h", "linux/netdevice.h",
-	"linux/blkdev.h", "linux/blk-mq.h", "linux/bio.h", "linux/tty.h",
+	"linux/kconfig.h", "linux/types.h", "linux/sched.h", "linux/fs.h", "net/sock.h", "linux/blkdev.h",
+	"linux/ptrace.h", "linux/bpf.h", "linux/version.h", "linux/nsproxy.h", "linux/pid_namespace.h",
+	"linux/sched/signal.h", "linux/sched/task.h", "linux/cred.h", "linux/cgroup.h", "linux/interrupt.h",
+	"linux/workqueue.h", "linux/oom.h", "linux/mm_types.h", "linux/mm.h", "linux/slab.h", "linux/perf_event.h",
+	"linux/kprobes.h", "linux/dcache.h", "linux/path.h", "linux/mount.h", "linux/uio.h", "linux/socket.h",
+	"linux/skbuff.h", "net/inet_sock.h", "net/tcp.h", "linux/tcp.h", "linux/udp.h", "linux/ip.h", "linux/ipv6.h",
+	"linux/netdevice.h", "linux/blk-mq.h", "linux/bio.h", "linux/tty.h",
 }
 
 // order returns the names of all members: those that one compile is likely to

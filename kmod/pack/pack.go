@@ -28,7 +28,7 @@ import (
 )
 
 // DefaultBlockSize is what the benchmarks found best: see docs/benchmarks.md.
-const DefaultBlockSize = 256 << 10
+const DefaultBlockSize = 512 << 10
 
 // Options tell how to pack.
 type Options struct {
