@@ -50,7 +50,7 @@ demo: deps all
 
 .PHONY: bench
 bench: deps all
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	tests/bench.sh
 
 # Each fuzzer for FUZZTIME.
 FUZZTIME ?= 20s
