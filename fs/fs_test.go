@@ -36,7 +36,7 @@ func testServer(t *testing.T) *server {
 	if err := compressed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := index.Load(archive.Bytes())
+	tree, err := index.Open(archive.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
