@@ -65,6 +65,7 @@ func openPacked(f *xz.File) (*Tree, error) {
 		blocks[i] = block{b.Start, int(b.Length)}
 	}
 	t.data = newStore(blocks, decode)
+	t.data.add(last, data)
 	t.packed = true
 	return t, nil
 }

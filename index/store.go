@@ -64,6 +64,13 @@ type decoded struct {
 	users int // guarded by store.mu; the cache is one
 }
 
+// add takes in a block that has been decoded already.
+func (s *store) add(i int, data []byte) {
+	d := &decoded{block: i, ready: make(chan struct{}), data: data, users: 1}
+	close(d.ready)
+	s.cached = append(s.cached, d)
+}
+
 // readAt fills p with the bytes at off.
 func (s *store) readAt(p []byte, off int64) error {
 	i := sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].start > off }) - 1

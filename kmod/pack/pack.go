@@ -136,14 +136,23 @@ func directories(t *tree) []string {
 }
 
 // lastIsFile moves a file with a short name to the end, whose header takes one
-// block of the tar: it shares the last block of the archive with the index.
+// block of the tar: it shares the last block of the archive with the index. The
+// one that tells the kernel's release is best: who opens the archive looks at it.
 func lastIsFile(names []string, content map[string][]byte) []string {
+	last := slices.Index(names, "include/generated/utsrelease.h")
 	for i, name := range slices.Backward(names) {
+		if last >= 0 {
+			break
+		}
 		if _, ok := content[name]; ok && len(name) < 90 {
-			return append(slices.Delete(names, i, i+1), name)
+			last = i
 		}
 	}
-	return names
+	if last < 0 {
+		return names
+	}
+	name := names[last]
+	return append(slices.Delete(names, last, last+1), name)
 }
 
 func header(m *member, data []byte) *tar.Header {
