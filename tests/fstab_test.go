@@ -18,11 +18,15 @@ import (
 
 // withFstab precedes scripts that use mount(8): the program lies where mount
 // finds it, FSTAB is in /etc/fstab, and /dev/fuse is open to everybody, as udev
-// has it.
+// has it. fusermount3 needs /etc/mtab, which a machine that has never been booted
+// may lack.
 const withFstab = `
 mount -t tmpfs none /usr/local/sbin
 cp "$EXE" /usr/local/sbin/kheadersfs
-[ -e /etc/fstab ] || touch /etc/fstab
+left=
+trap 'for f in $left; do umount $f 2>/dev/null || :; rm $f; done' EXIT
+[ -e /etc/fstab ] || { touch /etc/fstab; left=/etc/fstab; }
+[ -e /etc/mtab ] || { ln -s /proc/self/mounts /etc/mtab; left="$left /etc/mtab"; }
 printf '%s\n' "$FSTAB" >"$DIR/fstab"
 mount --bind "$DIR/fstab" /etc/fstab
 mknod -m 666 "$DIR/fuse" c 10 229

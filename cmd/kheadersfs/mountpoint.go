@@ -45,9 +45,10 @@ func prepareMountpoint(dir string) (string, error) {
 			break
 		}
 		// The kernel keeps attributes for ever: a dead mount can be told only by
-		// a call that is never answered from a cache.
+		// a call that is never answered from a cache. It may be dying just now.
 		var st unix.Statfs_t
-		if err := unix.Statfs(path, &st); !errors.Is(err, syscall.ENOTCONN) {
+		err = unix.Statfs(path, &st)
+		if !errors.Is(err, syscall.ENOTCONN) && !errors.Is(err, syscall.ECONNABORTED) {
 			return "", withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
 		}
 		if err := detach(path); err != nil {
