@@ -3,7 +3,6 @@
 package xz
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -12,8 +11,9 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"sync"
 
-	"github.com/ulikunitz/xz/lzma"
+	"github.com/kheadersfs/kheadersfs/index/xz/lzma2"
 )
 
 // filterLZMA2 is the one filter that is supported (section 5.3.1).
@@ -126,14 +126,17 @@ func (r *errReader) Read([]byte) (int, error) { return 0, r.err }
 type blockReader struct {
 	f     *File
 	i     int
-	raw   []byte        // header and compressed data
-	in    *bytes.Reader // the compressed data
-	cut   bool          // the file ends within the block
-	lzma2 io.Reader
-	left  int64 // bytes not decoded yet
-	hash  hash.Hash
+	cut   bool // the file ends within the block
+	lzma2 *lzma2.Reader
+	left  int64  // bytes not decoded yet
+	rest  []byte // decoded, but not read yet
 	sum   []byte // the check as stored; a CRC turned around
 	err   error
+
+	// The check takes a tenth of the time that decoding takes. It is made beside
+	// decoding the next bytes, by goroutines that end by themselves.
+	hash    hash.Hash
+	hashing sync.WaitGroup
 }
 
 func (f *File) newBlockReader(i int) (*blockReader, error) {
@@ -170,12 +173,7 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
 	}
 	r := &blockReader{f: f, i: i, cut: cut, left: b.Length}
-	r.raw = raw[:int64(h.size)+payload]
-	r.in = bytes.NewReader(r.raw[h.size:])
-	r.lzma2, err = lzma.Reader2Config{DictCap: int(max(dict, lzma.MinDictCap))}.NewReader2(r.in)
-	if err != nil {
-		return nil, lzmaError(err)
-	}
+	r.lzma2 = lzma2.NewReader(raw[h.size:][:payload], int(dict))
 	var crc bool
 	r.hash, crc = check.newHash()
 	r.sum = bytes.Clone(raw[max(0, int64(len(raw))-check.size()):])
@@ -186,35 +184,43 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 }
 
 func (r *blockReader) Read(p []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
+	if len(r.rest) == 0 && len(p) > 0 {
+		if r.err == nil {
+			r.rest, r.err = r.next()
+		}
+		if len(r.rest) == 0 {
+			return 0, r.err
+		}
 	}
-	// One byte more than is due, so that a block that decodes to too much is
-	// found out.
-	if int64(len(p)) > r.left+1 {
-		p = p[:r.left+1]
-	}
-	n, err := r.lzma2.Read(p)
-	r.left -= int64(n)
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// next decodes some more bytes. They may come together with an error, of
+// which they are innocent.
+func (r *blockReader) next() ([]byte, error) {
+	p, err := r.lzma2.Next()
+	r.hashing.Wait()
 	switch {
-	case r.left < 0:
-		n--
-		err = formatErrorf("decodes to more bytes than its index tells")
 	case err == io.EOF:
-		err = r.finish(p[:n])
+		if err = r.finish(); err == nil {
+			return nil, io.EOF
+		}
 	case err != nil:
 		err = lzmaError(err)
-	case r.hash != nil:
-		r.hash.Write(p[:n])
+	case int64(len(p)) > r.left:
+		p = p[:r.left]
+		err = formatErrorf("decodes to more bytes than its index tells")
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = r.f.blockError(r.i, err)
+	if err != nil {
+		return p, r.f.blockError(r.i, err)
 	}
-	r.err = err
-	if n > 0 {
-		return n, nil
+	r.left -= int64(len(p))
+	if r.hash != nil {
+		r.hashing.Go(func() { r.hash.Write(p) })
 	}
-	return 0, err
+	return p, nil
 }
 
 func lzmaError(err error) error {
@@ -224,46 +230,33 @@ func lzmaError(err error) error {
 	return formatErrorf("%v", err)
 }
 
-// finish checks the whole block, of which last are the last bytes.
-func (r *blockReader) finish(last []byte) error {
+// finish checks the whole block.
+func (r *blockReader) finish() error {
 	if r.left > 0 {
 		return formatErrorf("decodes to %d bytes less than its index tells", r.left)
 	}
 	if r.cut {
 		return formatErrorf("its check is cut short")
 	}
-	if r.in.Len() > 0 {
-		return formatErrorf("%d bytes of compressed data are left over", r.in.Len())
+	if n := r.lzma2.Unused(); n > 0 {
+		return formatErrorf("%d bytes of compressed data are left over", n)
 	}
-	// The decoder doesn't look whether a chunk takes as many bytes as it tells.
-	s := scanner{r: bufio.NewReader(bytes.NewReader(r.raw))}
-	if length, err := s.chunks(); err != nil || s.at != int64(len(r.raw)) || length != r.f.Blocks[r.i].Length {
-		return formatErrorf("a chunk takes another number of bytes than it tells")
-	}
-	if r.hash == nil {
-		return io.EOF
-	}
-	r.hash.Write(last)
-	if !bytes.Equal(r.hash.Sum(nil), r.sum) {
+	if r.hash != nil && !bytes.Equal(r.hash.Sum(nil), r.sum) {
 		return formatErrorf("the %v check does not match", r.f.Streams[r.f.Blocks[r.i].Stream])
 	}
-	return io.EOF
+	return nil
 }
 
 // Head decodes the first bytes of block i into p without its check being looked
-// at, and returns how many there were. It costs a few kilobytes, and serves to
-// tell what is packed here.
+// at, and returns how many there were. It takes some tens of kilobytes, and
+// serves to tell what is packed here.
 func (f *File) Head(i int, p []byte) int {
 	raw := f.data[f.Blocks[i].Offset:]
 	h, err := parseBlockHeader(raw)
 	if err != nil {
 		return 0
 	}
-	dict := max(int64(len(p)), 64<<10)
-	r, err := lzma.Reader2Config{DictCap: int(dict)}.NewReader2(bytes.NewReader(raw[h.size:]))
-	if err != nil {
-		return 0
-	}
+	r := lzma2.NewReader(raw[h.size:], max(len(p), 4<<10))
 	n, _ := io.ReadFull(r, p)
 	return n
 }

@@ -112,8 +112,8 @@ func craftIndex(body ...byte) []byte {
 	return binary.LittleEndian.AppendUint32(body, crc32.ChecksumIEEE(body))
 }
 
-// lzma2 returns data as LZMA2 chunks that are not compressed.
-func lzma2(data []byte) []byte {
+// plain returns data as LZMA2 chunks that are not compressed.
+func plain(data []byte) []byte {
 	var b []byte
 	for first := true; len(data) > 0; first = false {
 		n := min(len(data), 1<<16)

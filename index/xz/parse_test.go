@@ -20,7 +20,7 @@ func hostile() []struct {
 	name, want string
 	data       []byte
 } {
-	payload := lzma2([]byte("hello\n"))
+	payload := plain([]byte("hello\n"))
 	file := func(header []byte) []byte { return craftFile(header, payload, 6) }
 	flags := func(a, b byte) []byte { return crafted{flags: [2]byte{a, b}}.bytes() }
 	index := func(body ...byte) []byte { return crafted{index: craftIndex(body...)}.bytes() }
@@ -81,7 +81,7 @@ func hostile() []struct {
 		{"index tells more", "decodes to 1 bytes less than its index tells", craftFile(plainHeader, payload, 7)},
 		{"index tells less", "decodes to more bytes than its index tells", craftFile(plainHeader, payload, 5)},
 		{"index tells nothing", "decodes to more bytes than its index tells", craftFile(plainHeader, payload, 0)},
-		{"payload too long", "1 bytes of compressed data are left over", craftFile(plainHeader, append(lzma2([]byte("hello\n")), 0), 6)},
+		{"payload too long", "1 bytes of compressed data are left over", craftFile(plainHeader, append(plain([]byte("hello\n")), 0), 6)},
 		{"payload too short", "the compressed data is cut short", craftFile(plainHeader, payload[:9], 6)},
 		{"no payload", "header and index disagree about the compressed size", craftFile(plainHeader, nil, 6)},
 		{"block padding", "the block's padding is not zero", padded(size, 0, 1)},
@@ -107,7 +107,7 @@ func TestHostile(t *testing.T) {
 			decodeAll(Salvage(test.data))
 		})
 	}
-	if got, err := decode(craftFile(plainHeader, lzma2([]byte("hello\n")), 6)); err != nil || string(got) != "hello\n" {
+	if got, err := decode(craftFile(plainHeader, plain([]byte("hello\n")), 6)); err != nil || string(got) != "hello\n" {
 		t.Errorf("the file that all are made from: %q, %v", got, err)
 	}
 }
@@ -119,7 +119,7 @@ func TestLimits(t *testing.T) {
 	}
 	empty := crafted{}.bytes()
 	big := func(length int64) []byte {
-		return craftFile(craftHeader(0, filterLZMA2, 1, 40), lzma2(noise(1<<16)), length)
+		return craftFile(craftHeader(0, filterLZMA2, 1, 40), plain(noise(1<<16)), length)
 	}
 	for _, test := range []struct {
 		name, want string
@@ -132,7 +132,7 @@ func TestLimits(t *testing.T) {
 		{"too much together", "decodes to more than 1073741824 bytes", append(big(MaxUnpacked), big(1)...), 1 << 16},
 		{"a dictionary just too large", "a dictionary of 268435457 bytes is more than the limit of 268435456", big(MaxDict + 1), 1 << 20},
 		{"a dictionary for which the block is too small", "less than its index tells",
-			craftFile(craftHeader(0, filterLZMA2, 1, 40), lzma2([]byte("x")), MaxDict), 1 << 20},
+			craftFile(craftHeader(0, filterLZMA2, 1, 40), plain([]byte("x")), MaxDict), 1 << 20},
 		{"too many blocks", "more than 262144 blocks", crafted{index: many(MaxBlocks + 1)}.bytes(), 1 << 16},
 		{"many blocks", "the index tells of more than the file holds", crafted{index: many(MaxBlocks)}.bytes(), 16 << 20},
 		{"too many streams", "more than 262144 blocks and streams", bytes.Repeat(empty, MaxBlocks+1), 64 << 20},
@@ -172,7 +172,7 @@ func TestChunkSize(t *testing.T) {
 	chunk := data[headerSize:][len(plainHeader):] // has a size of 2 bytes at 3
 	chunk[4]++
 	_, err := decode(data)
-	if want := "xz block 1 of 1: a chunk takes another number of bytes than it tells"; err == nil || err.Error() != want {
+	if want := "a chunk takes another number of bytes than it tells"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

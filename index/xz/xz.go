@@ -10,7 +10,7 @@
 // without decoding: it finds the end of a file that lies within another one,
 // and tells where a damaged file breaks off.
 //
-// The bytes of LZMA2 are decoded by github.com/ulikunitz/xz/lzma.
+// The bytes of LZMA2 are decoded by package lzma2, below this one.
 package xz
 
 import (
