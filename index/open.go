@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
@@ -88,17 +87,5 @@ func decodeBlock(f *xz.File, i int, buf []byte) ([]byte, error) {
 	if cap(buf) < n {
 		buf = make([]byte, n)
 	}
-	buf = buf[:n]
-	r := f.BlockReader(i)
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return nil, err
-	}
-	// The end comes only when the check is right.
-	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
-		if err == nil {
-			err = errors.New("more bytes than its index tells")
-		}
-		return nil, err
-	}
-	return buf, nil
+	return buf[:n], f.Decode(i, buf[:n])
 }

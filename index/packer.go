@@ -5,7 +5,6 @@ package index
 import (
 	"bytes"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -25,12 +24,21 @@ type sink interface {
 	io.ReaderFrom
 }
 
-// A hasher only makes a sum of all data. Offsets stay those of the tar.
-type hasher struct{ hash.Hash }
+// A writeSink hands all data to a writer. Offsets stay those of the tar.
+type writeSink struct {
+	w   io.Writer
+	buf []byte
+}
 
-func (hasher) add(_, at int64) (int64, error) { return at, nil }
+func newWriteSink(w io.Writer) *writeSink { return &writeSink{w, make([]byte, 64<<10)} }
 
-func (h hasher) ReadFrom(r io.Reader) (int64, error) { return io.Copy(h.Hash, r) }
+func (s *writeSink) add(_, at int64) (int64, error) { return at, nil }
+
+func (s *writeSink) ReadFrom(r io.Reader) (int64, error) {
+	// The structs hide what else the two can do: so the buffer is used, and not
+	// a new one for each file.
+	return io.CopyBuffer(struct{ io.Writer }{s.w}, struct{ io.Reader }{r}, s.buf)
+}
 
 // A packer makes a store in memory, of zstd frames (RFC 8878) with the checksum
 // that the format has for them. A file larger than a block begins one.

@@ -5,7 +5,6 @@ package index
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -171,7 +170,7 @@ func TestReadError(t *testing.T) {
 	for n := range len(whole) {
 		b := newBuilder()
 		r := io.MultiReader(bytes.NewReader(whole[:n]), errReader{oops})
-		if err := readTar(r, b, hasher{sha256.New()}); !errors.Is(err, oops) {
+		if err := readTar(r, b, newWriteSink(io.Discard)); !errors.Is(err, oops) {
 			t.Errorf("an error at byte %d: %v", n, err)
 		}
 	}

@@ -50,17 +50,19 @@ func verify(archive []byte) error {
 	if err != nil {
 		return err
 	}
-	content := hasher{sha256.New()}
-	t, err := decodeAll(f, content)
+	packed, err := openPacked(f)
 	if err != nil {
 		return err
 	}
-	packed, err := openPacked(f)
+	if packed == nil {
+		_, err := decodeAll(f, newWriteSink(io.Discard))
+		return err
+	}
+	content := sha256.New()
+	t, err := decodeAll(f, newWriteSink(content))
 	switch {
 	case err != nil:
 		return err
-	case packed == nil:
-		return nil
 	case !bytes.Equal(packed.table, t.table) || packed.strings != t.strings:
 		return errors.New("the index tells of other entries than the tar")
 	case packed.Hash != [32]byte(content.Sum(nil)):

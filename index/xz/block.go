@@ -104,45 +104,20 @@ func filterName(id int64) string {
 	return fmt.Sprintf("%#02x", id)
 }
 
-// BlockReader decodes block i (the first one is 0). io.EOF comes only once
-// the block's size and check have been found right; all other errors are
-// *BlockError. Bytes that were returned before such an error may be wrong.
-func (f *File) BlockReader(i int) io.Reader {
-	r, err := f.newBlockReader(i)
-	if err != nil {
-		return &errReader{f.blockError(i, err)}
-	}
-	return r
+// A rawBlock is a block that has not been decoded.
+type rawBlock struct {
+	data []byte // LZMA2
+	dict int    // bytes of it that are needed
+	kind Check
+	sum  []byte // the check as stored; a CRC turned around
+	cut  bool   // the file ends within the block: known only to Salvage
 }
 
-func (f *File) blockError(i int, err error) error {
-	return &BlockError{Block: i, Blocks: len(f.Blocks), Err: err}
-}
-
-type errReader struct{ err error }
-
-func (r *errReader) Read([]byte) (int, error) { return 0, r.err }
-
-type blockReader struct {
-	f     *File
-	i     int
-	cut   bool // the file ends within the block
-	lzma2 *lzma2.Reader
-	left  int64  // bytes not decoded yet
-	rest  []byte // decoded, but not read yet
-	sum   []byte // the check as stored; a CRC turned around
-	err   error
-
-	// The check takes a tenth of the time that decoding takes. It is made beside
-	// decoding the next bytes, by goroutines that end by themselves.
-	hash    hash.Hash
-	hashing sync.WaitGroup
-}
-
-func (f *File) newBlockReader(i int) (*blockReader, error) {
+// raw takes block i apart and checks all but the data.
+func (f *File) raw(i int) (*rawBlock, error) {
 	b := f.Blocks[i]
 	raw := f.data[min(b.Offset, int64(len(f.data))):]
-	cut := int64(len(raw)) < round4(b.Size) // known only to Salvage; what is there is decoded
+	cut := int64(len(raw)) < round4(b.Size)
 	if !cut {
 		raw = raw[:round4(b.Size)]
 	}
@@ -172,55 +147,58 @@ func (f *File) newBlockReader(i int) (*blockReader, error) {
 	if dict > MaxDict {
 		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
 	}
-	r := &blockReader{f: f, i: i, cut: cut, left: b.Length}
-	r.lzma2 = lzma2.NewReader(raw[h.size:][:payload], int(dict))
-	var crc bool
-	r.hash, crc = check.newHash()
-	r.sum = bytes.Clone(raw[max(0, int64(len(raw))-check.size()):])
-	if crc {
-		slices.Reverse(r.sum)
+	sum := bytes.Clone(raw[max(0, int64(len(raw))-check.size()):])
+	if check == CheckCRC32 || check == CheckCRC64 {
+		slices.Reverse(sum)
 	}
-	return r, nil
+	return &rawBlock{data: raw[h.size:][:payload], dict: int(dict), kind: check, sum: sum, cut: cut}, nil
 }
 
-func (r *blockReader) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 && len(p) > 0 {
-		if r.err == nil {
-			r.rest, r.err = r.next()
-		}
-		if len(r.rest) == 0 {
-			return 0, r.err
-		}
+// compare compares the check with a sum of the block's bytes.
+func (b *rawBlock) compare(h hash.Hash) error {
+	if h != nil && !bytes.Equal(h.Sum(nil), b.sum) {
+		return formatErrorf("the %v check does not match", b.kind)
 	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
+	return nil
 }
 
-// next decodes some more bytes. They may come together with an error, of
-// which they are innocent.
-func (r *blockReader) next() ([]byte, error) {
-	p, err := r.lzma2.Next()
-	r.hashing.Wait()
-	switch {
-	case err == io.EOF:
-		if err = r.finish(); err == nil {
-			return nil, io.EOF
-		}
-	case err != nil:
-		err = lzmaError(err)
-	case int64(len(p)) > r.left:
-		p = p[:r.left]
-		err = formatErrorf("decodes to more bytes than its index tells")
+var decoders = sync.Pool{New: func() any { return new(lzma2.Decoder) }}
+
+// Decode decodes block i into dst, which must have the block's length. Its
+// bytes may be relied on only without an error, which is a *BlockError. It
+// takes no memory to speak of.
+func (f *File) Decode(i int, dst []byte) error {
+	if err := f.decode(i, dst); err != nil {
+		return f.blockError(i, err)
 	}
+	return nil
+}
+
+func (f *File) decode(i int, dst []byte) error {
+	raw, err := f.raw(i)
 	if err != nil {
-		return p, r.f.blockError(r.i, err)
+		return err
 	}
-	r.left -= int64(len(p))
-	if r.hash != nil {
-		r.hashing.Go(func() { r.hash.Write(p) })
+	d := decoders.Get().(*lzma2.Decoder)
+	defer decoders.Put(d)
+	n, used, err := d.Decode(dst, raw.data, raw.dict)
+	switch {
+	case err != nil:
+		return lzmaError(err)
+	case n < len(dst):
+		return formatErrorf("decodes to %d bytes less than its index tells", len(dst)-n)
+	case used < len(raw.data):
+		return formatErrorf("%d bytes of compressed data are left over", len(raw.data)-used)
 	}
-	return p, nil
+	h := raw.kind.newHash()
+	if h != nil {
+		h.Write(dst)
+	}
+	return raw.compare(h)
+}
+
+func (f *File) blockError(i int, err error) error {
+	return &BlockError{Block: i, Blocks: len(f.Blocks), Err: err}
 }
 
 func lzmaError(err error) error {
@@ -228,45 +206,4 @@ func lzmaError(err error) error {
 		return formatErrorf("the compressed data is cut short")
 	}
 	return formatErrorf("%v", err)
-}
-
-// finish checks the whole block.
-func (r *blockReader) finish() error {
-	if r.left > 0 {
-		return formatErrorf("decodes to %d bytes less than its index tells", r.left)
-	}
-	if r.cut {
-		return formatErrorf("its check is cut short")
-	}
-	if n := r.lzma2.Unused(); n > 0 {
-		return formatErrorf("%d bytes of compressed data are left over", n)
-	}
-	if r.hash != nil && !bytes.Equal(r.hash.Sum(nil), r.sum) {
-		return formatErrorf("the %v check does not match", r.f.Streams[r.f.Blocks[r.i].Stream])
-	}
-	return nil
-}
-
-// Head decodes the first bytes of block i into p without its check being looked
-// at, and returns how many there were. It takes some tens of kilobytes, and
-// serves to tell what is packed here.
-func (f *File) Head(i int, p []byte) int {
-	raw := f.data[f.Blocks[i].Offset:]
-	h, err := parseBlockHeader(raw)
-	if err != nil {
-		return 0
-	}
-	r := lzma2.NewReader(raw[h.size:], max(len(p), 4<<10))
-	n, _ := io.ReadFull(r, p)
-	return n
-}
-
-// FileHead is Head of the first block that isn't empty.
-func (f *File) FileHead(p []byte) int {
-	for i, b := range f.Blocks {
-		if b.Length > 0 {
-			return f.Head(i, p)
-		}
-	}
-	return 0
 }

@@ -101,18 +101,17 @@ func (c Check) size() int64 {
 
 var crc64Table = crc64.MakeTable(crc64.ECMA)
 
-// newHash returns nil for CheckNone. crc says that the sum is stored in little
-// endian order, which turns Go's around.
-func (c Check) newHash() (h hash.Hash, crc bool) {
+// newHash returns nil for CheckNone.
+func (c Check) newHash() hash.Hash {
 	switch c {
 	case CheckCRC32:
-		return crc32.NewIEEE(), true
+		return crc32.NewIEEE()
 	case CheckCRC64:
-		return crc64.New(crc64Table), true
+		return crc64.New(crc64Table)
 	case CheckSHA256:
-		return sha256.New(), false
+		return sha256.New()
 	}
-	return nil, false
+	return nil
 }
 
 // A File is the layout of an .xz file: its streams and blocks in the order of
