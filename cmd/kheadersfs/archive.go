@@ -74,6 +74,7 @@ type archiveInfo struct {
 	Streams  int    `json:"streams"`  // xz streams
 	Blocks   int    `json:"blocks"`   // xz blocks
 	Check    string `json:"check"`    // none, CRC32, CRC64, or SHA-256; of the first stream
+	Index    bool   `json:"index"`    // the archive carries one, and is read block by block
 	Entries  int    `json:"entries"`  // files, directories and links, the top directory too
 	Files    int64  `json:"files"`    // bytes in all files together
 	Unpacked int64  `json:"unpacked"` // size of the tar, in bytes
@@ -100,7 +101,7 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	info := archiveInfo{
 		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: t.Release(),
 		Streams: len(f.Streams), Blocks: len(f.Blocks), Check: f.Streams[0].String(),
-		Entries: t.Len(), Files: t.Bytes, Unpacked: f.Unpacked(),
+		Index: t.HasIndex(), Entries: t.Len(), Files: t.Bytes, Unpacked: f.Unpacked(),
 	}
 	if *asJSON {
 		e := json.NewEncoder(stdout)
@@ -115,6 +116,9 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	fmt.Fprintf(w, "size\t%d bytes\n", info.Size)
 	fmt.Fprintf(w, "kernel\t%s\n", info.Release)
 	fmt.Fprintf(w, "xz\t%d streams, %d blocks, check %s\n", info.Streams, info.Blocks, info.Check)
+	if info.Index {
+		fmt.Fprintf(w, "index\tin the archive: blocks are decoded as they are read\n")
+	}
 	fmt.Fprintf(w, "entries\t%d\n", info.Entries)
 	fmt.Fprintf(w, "unpacked\t%d bytes, %d of them in files\n", info.Unpacked, info.Files)
 	return w.Flush()

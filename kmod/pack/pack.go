@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -247,8 +248,8 @@ func Encoder(ctx context.Context) (string, error) {
 }
 
 // compress has xz make one stream of the tar, with the given blocks and a last
-// one of the rest. Its threaded mode, which writes the same bytes whatever the
-// number of threads, is asked for in any case.
+// one of the rest. Two threads are the fewest: the threaded mode writes the same
+// bytes whatever their number, but not those of the other mode.
 func compress(ctx context.Context, w io.Writer, tar []byte, blocks []int, o Options) error {
 	sizes := make([]string, 0, len(blocks)+1)
 	for _, n := range blocks {
@@ -256,12 +257,12 @@ func compress(ctx context.Context, w io.Writer, tar []byte, blocks []int, o Opti
 	}
 	sizes = append(sizes, "0")
 	jobs := o.Jobs
-	if jobs <= 0 {
-		jobs = 0 // of xz's own: all processors
+	if jobs == 0 {
+		jobs = runtime.NumCPU()
 	}
 	dict := max(o.BlockSize, 4<<10)
 	cmd := exec.CommandContext(ctx, "xz", "--compress", "--stdout", "--format=xz", "--check=crc64",
-		"--threads=+"+strconv.Itoa(jobs), "--block-list="+strings.Join(sizes, ","),
+		"--threads="+strconv.Itoa(max(2, jobs)), "--block-list="+strings.Join(sizes, ","),
 		fmt.Sprintf("--lzma2=preset=9e,lc=4,pb=0,nice=273,dict=%d", dict))
 	// XZ_OPT and XZ_DEFAULTS would make other bytes.
 	cmd.Env = []string{"LC_ALL=C"}
