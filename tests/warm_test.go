@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestWarmPass does the same again and again, and counts what reaches the program
+// but for the first time: nothing but STATFS, which the kernel never answers by
+// itself. The kernel may drop pages at any time for want of memory, or because
+// it was told to (DAMON), so one pass of four without a request will do.
+func TestWarmPass(t *testing.T) {
+	needMounts(t)
+	needCommand(t, "clang")
+	for name, archive := range map[string]string{"stock": stockArchive(t), "packed": packedArchive(t)} {
+		t.Run(name, func(t *testing.T) {
+			dir := worldReadable(t)
+			source := filepath.Join(dir, "prog.c")
+			check(t, os.WriteFile(source, []byte(programs["A"]+programs["B"]), 0o644))
+			inNamespace(t, `
+"$EXE" -f --debug "$ARCHIVE" "$MNT" 2>>"$DIR/log" &
+for i in $(seq 100); do mountpoint -q "$MNT" && break; sleep 0.05; done
+mountpoint -q "$MNT"
+pass() {
+	find "$MNT" -ls >/dev/null
+	find "$MNT" -name absent.h
+	grep -r nothing-that-is-there "$MNT" || :
+	ls -lR "$MNT" >/dev/null
+	./compile.sh "$MNT" "$DIR/prog.c" "$DIR/prog.o"
+	readlink "$MNT"/include/dt-bindings/input/linux-event-codes.h
+}
+for i in 0 1 2 3 4; do
+	pass
+	sleep 0.2
+	echo "end of pass $i" >>"$DIR/log"
+done
+umount "$MNT"; wait`,
+				"EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+dir)
+			requests := regexp.MustCompile(`(?m)^kheadersfs: rx \d+: (\w+) .*`)
+			passes := regexp.MustCompile(`(?m)^end of pass \d$`).Split(string(content(t, filepath.Join(dir, "log"))), -1)
+			if first := requests.FindAllString(passes[0], -1); len(first) < 5000 {
+				t.Fatalf("only %d requests were logged", len(first))
+			}
+			var sent []string
+			for _, pass := range passes[1:5] {
+				sent = nil
+				for _, r := range requests.FindAllStringSubmatch(pass, -1) {
+					if r[1] != "STATFS" && r[1] != "FORGET" && r[1] != "BATCH_FORGET" {
+						sent = append(sent, r[0])
+					}
+				}
+				if len(sent) == 0 {
+					return
+				}
+			}
+			t.Errorf("in the last pass, and no better in those before:\n%s", strings.Join(sent, "\n"))
+		})
+	}
+}
