@@ -85,10 +85,10 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 	newest := time.Unix(0, 0)
 	for _, name := range slices.Sorted(maps.Keys(t.members)) {
 		m := t.members[name]
-		m.mtime = m.mtime.Truncate(time.Second)
 		if !o.Epoch.IsZero() && m.mtime.After(o.Epoch) {
 			m.mtime = o.Epoch
 		}
+		m.mtime = m.mtime.Truncate(time.Second) // all that a tar tells
 		if m.mtime.After(newest) {
 			newest = m.mtime
 		}
