@@ -142,6 +142,7 @@ func TestLayouts(t *testing.T) {
 			layout{"arch/x86/include/a.h": "ac", "include/l.h": "->../arch/x86/include/a.h", "include/config/auto.conf": "A=\"/* x */\""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			dir := test.layout.make(t)
 			o := Options{BlockSize: 4096}
 			if test.objtree != "" {
@@ -195,6 +196,7 @@ func TestLinks(t *testing.T) {
 		{"what else goes in", layout{"include/config/auto.conf": "->../../outside/text"}, layout{"include/config/auto.conf": "t"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			dir := merge(base, test.links).make(t)
 			want := merge(test.want, layout{"arch/x86/include/asm/a.h": "a", "include/d/b.h": "b"})
 			compare(t, contents(t, open(t, packed(t, dir, Options{}))), want)
@@ -230,6 +232,7 @@ func TestTreeErrors(t *testing.T) {
 		{"not an archive", layout{"f": "x"}, "f", "", "DIR/f: neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			dir := test.layout.make(t)
 			var o Options
 			if test.objtree != "" {
