@@ -3,8 +3,13 @@
 package index
 
 import (
+	"archive/tar"
+	"bytes"
 	"fmt"
+	"io"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
 // benchArchive is 8 MB in 1,600 files, packed as a kernel's headers are: in one block.
@@ -76,6 +81,76 @@ func BenchmarkReadAt(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				if _, err := tree.ReadAt(test.ids[i%len(test.ids)], p, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// benchPacked is 8 MB in 1,600 files and an index, in blocks of 40 files.
+func benchPacked(b *testing.B) []byte {
+	b.Helper()
+	var groups [][]member
+	for g := range 40 {
+		var group []member
+		for i := range 40 {
+			group = append(group, file(fmt.Sprintf("./include/%d/%d.h", g, i), text(uint64(i), 1000+(g*40+i)*5)))
+		}
+		groups = append(groups, group)
+	}
+	return packedOf(b, nil, append(groups, []member{file("./include/last.h", text(1, 1000))})...)
+}
+
+func BenchmarkOpenPacked(b *testing.B) {
+	packed := benchPacked(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if t, err := Open(packed); err != nil || !t.HasIndex() {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeIndex(b *testing.B) {
+	packed := benchPacked(b)
+	f, err := xz.Parse(packed)
+	must(b, err)
+	last, err := decodeBlock(f, len(f.Blocks)-1, nil)
+	must(b, err)
+	h, err := tar.NewReader(bytes.NewReader(last)).Next()
+	must(b, err)
+	index := []byte(h.PAXRecords["comment"])
+	b.SetBytes(int64(len(index)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := decodeIndex(index, f.Unpacked()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadAtPacked(b *testing.B) {
+	tree, err := Open(benchPacked(b))
+	must(b, err)
+	var ids []ID // each in another block
+	for g := range 40 {
+		id, ok := tree.Find(fmt.Sprintf("include/%d/39.h", g))
+		if !ok {
+			b.Fatal("a file isn't there")
+		}
+		ids = append(ids, id)
+	}
+	for _, test := range []struct {
+		name string
+		ids  []ID
+	}{{"warm", ids[:1]}, {"cold", ids}} {
+		b.Run(test.name, func(b *testing.B) {
+			p := make([]byte, 1000)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := tree.ReadAt(test.ids[i%len(test.ids)], p, 0); err != nil && err != io.EOF {
 					b.Fatal(err)
 				}
 			}

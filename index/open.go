@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
@@ -33,14 +34,16 @@ func Open(archive []byte) (*Tree, error) {
 	return load(f, archive)
 }
 
-// maxLastBlock bounds the block that holds the index and one file.
-const maxLastBlock = 64 << 20
+// maxPackedBlock bounds the blocks that are decoded as they are read, of which
+// some are held at once.
+const maxPackedBlock = 64 << 20
 
 // openPacked returns nothing when the archive carries no index, or one of a
-// version that we don't know.
+// version that we don't know, or is cut into blocks too large for it.
 func openPacked(f *xz.File) (*Tree, error) {
 	last := len(f.Blocks) - 1
-	if last < 0 || f.Blocks[last].Length > maxLastBlock || !beginsWithIndex(f, last) {
+	tooLarge := func(b xz.Block) bool { return b.Length > maxPackedBlock }
+	if last < 0 || slices.ContainsFunc(f.Blocks, tooLarge) || !beginsWithIndex(f, last) {
 		return nil, nil
 	}
 	decode := func(i int, buf []byte) ([]byte, error) { return decodeBlock(f, i, buf) }

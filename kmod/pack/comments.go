@@ -21,10 +21,11 @@ func StripComments(b []byte) []byte {
 			return append(out, b[at:]...)
 		}
 		end += start + 2
-		if bytes.Contains(b[start+2:end], []byte("SPDX")) {
-			// Not this one; but what looks like another one may begin inside.
-			out = append(out, b[at:start+1]...)
-			at = start + 1
+		if n := bytes.LastIndex(b[start+2:end], []byte("SPDX")); n >= 0 {
+			// Not this one, nor what begins in front of the SPDX; but what looks
+			// like another one may begin behind that.
+			out = append(out, b[at:start+2+n]...)
+			at = start + 2 + n
 			continue
 		}
 		out = append(out, b[at:start]...)

@@ -26,7 +26,7 @@ var hot = []string{
 // read lie together. First the include closure of the hot headers, depth first,
 // in the order of inclusion; then the rest by path. Directives are looked at
 // textually, whatever condition they stand under. content has all members that
-// are headers, links resolved.
+// are files; links come with the rest.
 func order(t *tree, content map[string][]byte) []string {
 	o := &orderer{content: content, seen: map[string]bool{}}
 	for _, dir := range []string{"arch/" + t.arch + "/include", "include"} {

@@ -85,10 +85,10 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 	newest := time.Unix(0, 0)
 	for _, name := range slices.Sorted(maps.Keys(t.members)) {
 		m := t.members[name]
-		m.mtime = m.mtime.Truncate(time.Second)
 		if !o.Epoch.IsZero() && m.mtime.After(o.Epoch) {
 			m.mtime = o.Epoch
 		}
+		m.mtime = m.mtime.Truncate(time.Second) // all that a tar tells
 		if m.mtime.After(newest) {
 			newest = m.mtime
 		}
@@ -136,24 +136,32 @@ func directories(t *tree) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// lastIsFile moves a file with a short name to the end, whose header takes one
-// block of the tar: it shares the last block of the archive with the index. The
+// lastIsFile moves a file to the end, where it shares the last block of the
+// archive with the index: one with a short name, whose header takes one block of
+// the tar, and a small one, since that block is decoded to open the archive. The
 // one that tells the kernel's release is best: who opens the archive looks at it.
 func lastIsFile(names []string, content map[string][]byte) []string {
-	last := slices.Index(names, "include/generated/utsrelease.h")
+	const small = 16 << 10
+	best := -1
 	for i, name := range slices.Backward(names) {
-		if last >= 0 {
+		data, ok := content[name]
+		if !ok || len(name) >= 90 {
+			continue
+		}
+		if name == "include/generated/utsrelease.h" && len(data) <= small {
+			best = i
 			break
 		}
-		if _, ok := content[name]; ok && len(name) < 90 {
-			last = i
+		// Else the last small one, or the smallest of large ones.
+		if best < 0 || len(content[names[best]]) > max(small, len(data)) {
+			best = i
 		}
 	}
-	if last < 0 {
+	if best < 0 {
 		return names
 	}
-	name := names[last]
-	return append(slices.Delete(names, last, last+1), name)
+	last := names[best]
+	return append(slices.Delete(names, best, best+1), last)
 }
 
 func header(m *member, data []byte) *tar.Header {
@@ -166,21 +174,22 @@ func header(m *member, data []byte) *tar.Header {
 
 // add writes a member, in a block of its own where the last one has no room.
 func (b *tarBuilder) add(h *tar.Header, data []byte) error {
-	const header = 512
-	if err := b.w.Flush(); err != nil {
-		return err
-	}
-	if b.used() > 0 && b.used()+header+len(data) > b.size {
-		b.cut(b.used())
-	}
+	start := b.used()
 	if err := b.w.WriteHeader(h); err != nil {
 		return err
+	}
+	padded := (len(data) + 511) &^ 511
+	if start > 0 && b.used()+padded > b.size {
+		b.cut(start)
 	}
 	if err := b.index.Add(h, int64(b.tar.Len())); err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	b.content.Write(data)
 	if _, err := b.w.Write(data); err != nil {
+		return err
+	}
+	if err := b.w.Flush(); err != nil { // pads it
 		return err
 	}
 	for b.used() > b.size {
@@ -199,9 +208,6 @@ func (b *tarBuilder) cut(size int) {
 
 // end writes the index and the last member, in a block of their own.
 func (b *tarBuilder) end(h *tar.Header, data []byte) error {
-	if err := b.w.Flush(); err != nil {
-		return err
-	}
 	if b.used() > 0 {
 		b.cut(b.used())
 	}
@@ -252,8 +258,10 @@ func Encoder(ctx context.Context) (string, error) {
 // bytes whatever their number, but not those of the other mode.
 func compress(ctx context.Context, w io.Writer, tar []byte, blocks []int, o Options) error {
 	sizes := make([]string, 0, len(blocks)+1)
+	last := len(tar)
 	for _, n := range blocks {
 		sizes = append(sizes, strconv.Itoa(n))
+		last -= n
 	}
 	sizes = append(sizes, "0")
 	jobs := o.Jobs
@@ -262,7 +270,9 @@ func compress(ctx context.Context, w io.Writer, tar []byte, blocks []int, o Opti
 	}
 	dict := max(o.BlockSize, 4<<10)
 	cmd := exec.CommandContext(ctx, "xz", "--compress", "--stdout", "--format=xz", "--check=crc64",
-		"--threads="+strconv.Itoa(max(2, jobs)), "--block-list="+strings.Join(sizes, ","),
+		"--threads="+strconv.Itoa(max(2, jobs)),
+		// Without the size xz would cut a large last block, and lose the index.
+		"--block-size="+strconv.Itoa(max(o.BlockSize, last)), "--block-list="+strings.Join(sizes, ","),
 		fmt.Sprintf("--lzma2=preset=9e,lc=4,pb=0,nice=273,dict=%d", dict))
 	// XZ_OPT and XZ_DEFAULTS would make other bytes.
 	cmd.Env = []string{"LC_ALL=C"}
@@ -270,8 +280,15 @@ func compress(ctx context.Context, w io.Writer, tar []byte, blocks []int, o Opti
 	cmd.Stdout = w
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("xz: %w: %s", err, strings.TrimSpace(stderr.String()))
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return fmt.Errorf("xz: %w", ctx.Err())
+	}
+	if message := strings.TrimSpace(stderr.String()); err != nil && message != "" {
+		return fmt.Errorf("xz: %w: %s", err, message)
+	}
+	if err != nil {
+		return fmt.Errorf("xz: %w", err)
 	}
 	return nil
 }

@@ -46,6 +46,10 @@ const maxDepth = 64
 func readTree(dir, objtree string) (*tree, error) {
 	roots := []string{dir}
 	if objtree != "" {
+		// Where it is missing, so would be all that was generated.
+		if _, err := os.ReadDir(objtree); err != nil {
+			return nil, err
+		}
 		roots = append(roots, objtree)
 	} else if src, err := sourceOf(dir); err != nil {
 		return nil, err
@@ -72,7 +76,9 @@ func readTree(dir, objtree string) (*tree, error) {
 			if err != nil {
 				return nil, err
 			}
-			t.add(root, name, st)
+			if err := t.add(root, name, st); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if len(t.members) == 0 {
@@ -113,9 +119,16 @@ func sourceOf(dir string) (string, error) {
 func architecture(roots []string) (string, error) {
 	var all, configured []string
 	for _, root := range roots {
-		dirs, _ := filepath.Glob(filepath.Join(root, "arch/*/include"))
-		for _, dir := range dirs {
-			arch := filepath.Base(filepath.Dir(dir))
+		dirs, err := os.ReadDir(filepath.Join(root, "arch"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		for _, d := range dirs {
+			arch := d.Name()
+			dir := filepath.Join(root, "arch", arch, "include")
+			if _, err := os.Stat(dir); err != nil {
+				continue
+			}
 			all = append(all, arch)
 			if _, err := os.Stat(filepath.Join(dir, "generated")); err == nil {
 				configured = append(configured, arch)
@@ -171,24 +184,32 @@ func (t *tree) walk(root, name string, above []fs.FileInfo) error {
 				return err
 			}
 		case strings.HasSuffix(name, ".h"):
-			t.add(root, name, st)
+			if err := t.add(root, name, st); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (t *tree) add(root, name string, st fs.FileInfo) {
+// add takes in a file or a link. Reading a FIFO would take for ever.
+func (t *tree) add(root, name string, st fs.FileInfo) error {
 	file := filepath.Join(root, name)
+	if !st.Mode().IsRegular() && st.Mode()&fs.ModeSymlink == 0 {
+		return fmt.Errorf("%s: not a file", file)
+	}
 	m := &member{name: name, mtime: st.ModTime()}
 	m.read = func() ([]byte, error) { return os.ReadFile(file) }
 	if st.Mode()&fs.ModeSymlink != 0 {
 		m.target = file // see links
 	}
 	t.members[name] = m
+	return nil
 }
 
 // links keeps symbolic links that lead to another member, and makes files of
-// the others, whose targets the archive won't hold.
+// the others, whose targets the archive won't hold. Links that lead nowhere
+// stay what they are, as in the kernel's own archive.
 func (t *tree) links() error {
 	for _, name := range slices.Sorted(maps.Keys(t.members)) {
 		m := t.members[name]
@@ -205,6 +226,10 @@ func (t *tree) links() error {
 			continue
 		}
 		st, err := os.Stat(m.target)
+		if errors.Is(err, fs.ErrNotExist) {
+			m.target = target
+			continue
+		}
 		if err != nil {
 			return err
 		}

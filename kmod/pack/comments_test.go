@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pack
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The kernel's own rule, of kernel/gen_kheaders.sh, for texts that come with
+// their length in front of them.
+const kernelRule = `
+	binmode STDIN; binmode STDOUT;
+	while (read(STDIN, my $n, 4) == 4) {
+		read(STDIN, $_ = "", unpack("N", $n));
+		s/\/\*((?!SPDX).)*?\*\///smg;
+		print pack("N", length), $_;
+	}`
+
+// stripped is what the kernel's build makes of texts.
+func stripped(t *testing.T, texts [][]byte) (all [][]byte) {
+	t.Helper()
+	var in []byte
+	for _, text := range texts {
+		in = append(binary.BigEndian.AppendUint32(in, uint32(len(text))), text...)
+	}
+	out := unpack(t, in, "perl", "-e", kernelRule)
+	for len(out) >= 4 {
+		n := binary.BigEndian.Uint32(out)
+		all = append(all, out[4:][:n])
+		out = out[4+n:]
+	}
+	if len(all) != len(texts) {
+		t.Fatalf("perl tells of %d texts, not of %d", len(all), len(texts))
+	}
+	return all
+}
+
+func compareStripped(t *testing.T, texts [][]byte) {
+	t.Helper()
+	for i, want := range stripped(t, texts) {
+		if got := StripComments(texts[i]); !bytes.Equal(got, want) {
+			t.Errorf("of %.200q is left\n%.200q, want\n%.200q", texts[i], got, want)
+		}
+	}
+}
+
+var commentTable = []struct{ in, want string }{
+	{"", ""},
+	{"a", "a"},
+	{"/", "/"},
+	{"/*", "/*"},
+	{"*/", "*/"},
+	{"/*/", "/*/"},
+	{"/**/", ""},
+	{"/***/", ""},
+	{"/*/*/", ""},
+	{"/*//*/", ""},
+	{"//**/", "/"},
+	{"/*/ x */", ""},
+	{"a/*b*/c", "ac"},
+	{"a/*b\nc*/d\n", "ad\n"},
+	{"/*a*//*b*/", ""},
+	{"/*a*/*b*/", "*b*/"},
+	{"/**//**/*/", "*/"},
+	{"/*a*/b*/", "b*/"},
+	{"a/*b", "a/*b"},
+	{"a/*b*/c/*d", "ac/*d"},
+	{"/*/*a*/*/", "*/"},
+	{"/* a /* b */ c */", " c */"},
+	{"//*a*/b\n// c */", "/b\n// c */"},
+	// What is left may look like a comment that wasn't there.
+	{"//**/* a */", "/* a */"},
+	// Strings and // comments are not known.
+	{`char *s = "/* no comment */";`, `char *s = "";`},
+	{`"/*" x "*/"`, `""`},
+	{"// /* \n x */\n", "// \n"},
+	{"#include <a/*.h>\n#include <b*/c>", "#include <ac>"},
+	// Licences stay.
+	{"/* SPDX */", "/* SPDX */"},
+	{"/*SPDX*/", "/*SPDX*/"},
+	{"/* SPDX-License-Identifier: GPL-2.0 */\n/* a */b", "/* SPDX-License-Identifier: GPL-2.0 */\nb"},
+	{"/* spdx */", ""},
+	{"/* SPD*/X", "X"},
+	{"/*SPD*/X */", "X */"},
+	{"/* S P D X */", ""},
+	{"SPDX/* a */SPDX", "SPDXSPDX"},
+	{"/* SPDX", "/* SPDX"},
+	{"/* SPDX */ a /* b */", "/* SPDX */ a "},
+	{"/* a */ SPDX /* b */", " SPDX "},
+	{"/* a SPDX b */ c */", "/* a SPDX b */ c */"},
+	// A comment with a licence has no beginning: one inside it may.
+	{"/* SPDX /* a */ b", "/* SPDX  b"},
+	{"/* SPDX /* a */ b */", "/* SPDX  b */"},
+	{"/* a /* SPDX */ b", "/* a /* SPDX */ b"},
+	{"/* a /* SPDX /* b */ c", "/* a /* SPDX  c"},
+	{"/*/* SPDX */*/", "/*/* SPDX */*/"},
+	{"/* SPDX *//* a */", "/* SPDX */"},
+	{"/* SPDX */*a*/", "/* SPDX *"},
+	{"/*SPDX/**/", "/*SPDX"},
+	{"/*SPDX/*/ */", "/*SPDX"},
+	// Bytes are bytes.
+	{"a\r\n/* b\r\n * c\r\n */\r\nd\r\n", "a\r\n\r\nd\r\n"},
+	{"\x00/*\x00*/\x00", "\x00\x00"},
+	{"\xff/*\xfe\xc3*/\xc3", "\xff\xc3"},
+	{"é/*ü*/ö", "éö"},
+	{"/*\u2028*/\u2028", "\u2028"},
+}
+
+func TestStripComments(t *testing.T) {
+	var texts [][]byte
+	for _, test := range commentTable {
+		if got := StripComments([]byte(test.in)); string(got) != test.want {
+			t.Errorf("of %q is left %q, want %q", test.in, got, test.want)
+		}
+		texts = append(texts, []byte(test.in))
+	}
+	compareStripped(t, texts)
+}
+
+// All that the rule can tell apart, put together at random.
+func TestStripCommentsRandom(t *testing.T) {
+	pieces := []string{"/*", "*/", "SPDX", "/", "*", "x", "\n"}
+	rnd := rand.New(rand.NewPCG(1, 1))
+	var texts [][]byte
+	for range 10_000 {
+		var b strings.Builder
+		for range rnd.IntN(24) {
+			b.WriteString(pieces[rnd.IntN(len(pieces))])
+		}
+		texts = append(texts, []byte(b.String()))
+	}
+	// A comment may be longer than what some regular expressions reach.
+	for _, n := range []int{1 << 15, 1 << 16, 1 << 18} {
+		texts = append(texts, []byte("a/*"+strings.Repeat("x", n)+"*/b"))
+	}
+	compareStripped(t, texts)
+}
+
+// What looks like many comments around a licence takes no longer than others:
+// it took hours, when each of them was searched for it.
+func TestStripCommentsLinear(t *testing.T) {
+	in := []byte(strings.Repeat("/* ", 1<<20) + "SPDX */")
+	start := time.Now()
+	if out := StripComments(in); !bytes.Equal(out, in) {
+		t.Error("something is gone")
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("takes %v", took)
+	}
+}
+
+// The headers of Debian's kernel.
+func TestStripCommentsKernel(t *testing.T) {
+	dirs, _ := filepath.Glob("/usr/src/linux-headers-*")
+	if len(dirs) == 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("Debian's kernel headers package is missing in CI")
+		}
+		t.Skip("Debian's kernel headers package is not installed")
+	}
+	var texts [][]byte
+	for _, dir := range dirs {
+		must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".h") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			texts = append(texts, b)
+			return err
+		}))
+	}
+	compareStripped(t, texts)
+	t.Logf("%d headers", len(texts))
+}
+
+// FuzzStripComments: what is left is the text without some of it, and what was
+// taken out are comments.
+func FuzzStripComments(f *testing.F) {
+	for _, test := range commentTable {
+		f.Add([]byte(test.in))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) > 1<<16 {
+			return
+		}
+		before := bytes.Clone(in)
+		out := StripComments(in)
+		if !bytes.Equal(in, before) {
+			t.Error("the text itself was changed")
+		}
+		rest := in
+		for i, c := range out {
+			n := bytes.IndexByte(rest, c)
+			if n < 0 {
+				t.Fatalf("byte %d, %q, isn't from the text", i, c)
+			}
+			rest = rest[n+1:]
+		}
+		if bytes.Count(out, []byte("SPDX")) < bytes.Count(in, []byte("SPDX")) {
+			t.Error("a licence is gone")
+		}
+		if !bytes.Contains(in, []byte("/*")) && !bytes.Equal(in, out) {
+			t.Error("something is gone, and nothing was a comment")
+		}
+	})
+}

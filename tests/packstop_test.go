@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// largeTree makes a tree that takes some seconds to pack.
+func largeTree(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	check(t, os.MkdirAll(filepath.Join(dir, "arch/x86/include"), 0o755))
+	// Bytes that xz has a hard time with.
+	noise := make([]byte, 16<<20)
+	x := uint32(1)
+	for i := range noise {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		noise[i] = 'a' + byte(x>>7)%26
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "arch/x86/include/noise.h"), noise, 0o644))
+	check(t, os.WriteFile(filepath.Join(dir, "arch/x86/include/small.h"), []byte("x"), 0o644))
+	return dir
+}
+
+// names returns what is in a directory.
+func names(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	check(t, err)
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return strings.Join(all, " ")
+}
+
+// TestPackStopped stops pack while xz is at work: nothing is left of what it
+// had begun, and what had the name before is still there.
+func TestPackStopped(t *testing.T) {
+	needCommand(t, "xz")
+	tree := largeTree(t)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		out := t.TempDir()
+		check(t, os.WriteFile(filepath.Join(out, "old"), []byte("old"), 0o600))
+		cmd := exec.Command(kheadersfs(t), "pack", "-o", filepath.Join(out, "old"), tree)
+		var stdout, stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		check(t, cmd.Start())
+		eventually(t, "xz", func() bool { return child(cmd.Process.Pid) != 0 })
+		xz := child(cmd.Process.Pid)
+		if got := names(t, out); !strings.Contains(got, ".old.part-") {
+			t.Errorf("at work there are %s", got)
+		}
+		start := time.Now()
+		check(t, cmd.Process.Signal(sig))
+		_ = cmd.Wait()
+		if status := cmd.ProcessState.ExitCode(); status != 1 || stdout.String() != "" || stderr.String() != "kheadersfs: stopped by a signal\n" {
+			t.Errorf("%v: exit status %d, %q, %q", sig, status, &stdout, &stderr)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%v: it takes %v", sig, took)
+		}
+		waitGone(t, xz)
+		if got := names(t, out); got != "old" || string(content(t, filepath.Join(out, "old"))) != "old" {
+			t.Errorf("%v: there are %s", sig, got)
+		}
+	}
+}
+
+// child returns the xz that a process has started, 0 before it has.
+func child(pid int) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		stat, _ := os.ReadFile(file)
+		_, rest, _ := strings.Cut(string(stat), "(xz) ")
+		if words := strings.Fields(rest); len(words) > 1 && words[1] == strconv.Itoa(pid) {
+			n, _, _ := strings.Cut(string(stat), " ")
+			child, _ := strconv.Atoi(n)
+			return child
+		}
+	}
+	return 0
+}
+
+// TestPackFails: whatever goes wrong, one line tells, and nothing is left.
+func TestPackFails(t *testing.T) {
+	needCommand(t, "xz")
+	tree := smallTree(t)
+	empty := t.TempDir()
+	for _, test := range []struct {
+		name, tree, path string
+		env              []string
+		want             string
+	}{
+		{"no tree", "/nowhere", "", nil, "kheadersfs: stat /nowhere: no such file or directory\n"},
+		{"no headers", empty, "", nil, "kheadersfs: " + empty + ": not a tree of kernel headers: no arch/*/include\n"},
+		{"no xz", tree, "", []string{"PATH=" + empty}, "kheadersfs: xz: exec: \"xz\": executable file not found in $PATH\nhint: install xz-utils\n"},
+		{"a directory has the name", tree, "taken", nil, "file exists"},
+		{"a time that is none", tree, "", []string{"SOURCE_DATE_EPOCH=yesterday"}, "kheadersfs: SOURCE_DATE_EPOCH \"yesterday\" is not a number of seconds\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out := t.TempDir()
+			want := ""
+			if test.path != "" {
+				check(t, os.Mkdir(filepath.Join(out, test.path), 0o755))
+				want = test.path
+			} else {
+				test.path = "packed.tar.xz"
+			}
+			cmd := exec.Command(kheadersfs(t), "pack", "-o", filepath.Join(out, test.path), test.tree)
+			cmd.Env = append(os.Environ(), test.env...)
+			stdout, stderr, status := runCmd(t, cmd)
+			if status != 1 || stdout != "" || !strings.HasSuffix(strings.TrimSuffix(stderr, "\n"), strings.TrimSuffix(test.want, "\n")) || !strings.HasPrefix(stderr, "kheadersfs: ") {
+				t.Errorf("exit status %d, %q, %q", status, stdout, stderr)
+			}
+			if got := names(t, out); got != want {
+				t.Errorf("there are %s", got)
+			}
+		})
+	}
+	if _, stderr, status := run(t, "pack", "-o", "/nowhere/x", tree); status != 1 || !strings.HasPrefix(stderr, "kheadersfs: ") || !strings.HasSuffix(stderr, ": no such file or directory\n") {
+		t.Errorf("no directory: exit status %d, %q", status, stderr)
+	}
+}
+
+// TestPackDiskFull packs to a file system without the room.
+func TestPackDiskFull(t *testing.T) {
+	needRoot(t)
+	needCommand(t, "xz")
+	tree := largeTree(t)
+	dir := t.TempDir()
+	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
+	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	_, stderr, status := run(t, "pack", "-o", filepath.Join(dir, "packed.tar.xz"), tree)
+	if status != 1 || !strings.HasPrefix(stderr, "kheadersfs: xz: ") || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "No space left on device") {
+		t.Errorf("exit status %d, %q", status, stderr)
+	}
+	if got := names(t, dir); got != "" {
+		t.Errorf("there are %s", got)
+	}
+}
