@@ -60,4 +60,4 @@ fuzz:
 
 .PHONY: clean
 clean:
-	rm -rf bin
+	rm -rf bin tests/out

@@ -9,7 +9,8 @@ set -eu
 
 packages="
   bpftrace clang fuse3 gcc libc6-dev binutils gzip mount
-  busybox libarchive-tools perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
+  busybox-static cpio dkms kmod openssl pahole qemu-system-x86 sparse
+  libarchive-tools perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
   linux-headers-$(dpkg --print-architecture)
 "
 missing=
