@@ -258,6 +258,8 @@ func TestBadIndex(t *testing.T) {
 		{"inode not there", func(x *badIndex) { x.set(iA, 12, 4, iEntries) }, "entry 1: an inode or parent that is not there"},
 		{"inode far away", func(x *badIndex) { x.set(iA, 12, 4, 1<<31) }, "entry 1: an inode or parent that is not there"},
 		{"inode behind", func(x *badIndex) { x.set(iA, 12, 4, iH) }, "entry 1: an impossible inode"},
+		{"first name behind", func(x *badIndex) { x.set(iA, 12, 4, iH); x.set(iH, 12, 4, iH) }, "entry 1: an impossible inode"},
+		{"first name behind, and wrong", func(x *badIndex) { x.set(iA, 12, 4, iH); x.set(iH, 12, 4, iH); x.set(iH, 5, 1, 9) }, "entry 1: an impossible inode"},
 		{"inode of an inode", func(x *badIndex) { x.set(iF, 12, 4, iH) }, "entry 9: an impossible inode"},
 		{"inode of the root", func(x *badIndex) { x.set(iA, 12, 4, iRoot) }, "entry 1: is not the same as its inode's first name"},
 		{"inode of a directory", func(x *badIndex) { x.set(iE, 12, 4, iD) }, "entry 3: impossible children"},

@@ -89,7 +89,7 @@ func TestOrder(t *testing.T) {
 			"include/linux/types.h": includes(`"a/x.h"`, `"../b/y.h"`), "arch/x86/include/a/x.h": includes(`"z.h"`), "arch/x86/include/a/z.h": "", "include/b/y.h": "",
 		}, "include/linux/types.h arch/x86/include/a/x.h arch/x86/include/a/z.h include/b/y.h"},
 		{"directories in the order of the kernel's -I", layout{
-			"include/linux/types.h":                 includes("1.h", "2.h", "3.h", "4.h", "5.h", "6.h", "7.h"),
+			"include/linux/types.h":                 includes("8.h", "1.h", "2.h", "3.h", "4.h", "5.h", "6.h", "7.h"),
 			"arch/x86/include/1.h":                  "",
 			"arch/x86/include/generated/1.h":        "",
 			"arch/x86/include/generated/2.h":        "",
