@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/tests/need"
 	ulikunitz "github.com/ulikunitz/xz"
 )
 
@@ -52,8 +53,8 @@ func headers(t *testing.T) string {
 
 // A Tree is what tar makes of the same archive.
 func TestLoadIsExtracting(t *testing.T) {
-	requireCommand(t, "tar")
-	requireCommand(t, "xz")
+	need.Command(t, "tar")
+	need.Command(t, "xz")
 	root := headers(t)
 	for _, format := range []string{"gnu", "oldgnu", "pax", "posix"} {
 		tarBytes := command(t, nil, "tar", "-C", root, "--format="+format, "-cf", "-", ".")

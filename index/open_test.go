@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // packedOf makes an archive that carries its index: a block for each of the
@@ -195,7 +196,7 @@ func sum(counts []int) (n int) {
 
 // A file that spans blocks has those decoded that hold what is read.
 func TestReadSpanning(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	data := text(1, 50_000)
 	archive := packedOf(t, nil, []member{file("large", data)}, []member{file("last", "x")})
 	f, err := xz.Parse(archive)
@@ -394,7 +395,7 @@ func TestVerifyFindsLies(t *testing.T) {
 // A block too large to be decoded again and again makes an archive one that is
 // read as a tar.
 func TestPackedLargeBlock(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	archive := packedOf(t, nil, packedGroups()...)
 	f, err := xz.Parse(archive)
 	must(t, err)

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // TestClang compiles the same object against the mount and against a tree that
 // tar has unpacked.
 func TestClang(t *testing.T) {
-	needCommand(t, "clang")
+	need.Command(t, "clang")
 	source := filepath.Join(t.TempDir(), "prog.c")
 	check(t, os.WriteFile(source, []byte(`
 #include <linux/sched.h>
@@ -41,7 +43,7 @@ int pid(struct task_struct *t, struct file *f, struct sock *sk)
 // TestBpftrace runs a program that includes kernel headers.
 func TestBpftrace(t *testing.T) {
 	needRoot(t)
-	needCommand(t, "bpftrace", "timeout")
+	need.Command(t, "bpftrace", "timeout")
 	program := `
 #include <linux/sched.h>
 #include <linux/fs.h>
@@ -61,9 +63,9 @@ BEGIN { printf("%d %d\n", sizeof(struct task_struct), sizeof(struct file)); exit
 // TestBCC compiles a program as bcc does, and compares the BPF instructions.
 func TestBCC(t *testing.T) {
 	needRoot(t)
-	needCommand(t, "timeout")
+	need.Command(t, "timeout")
 	const python = "/usr/bin/python3" // Debian's, which has Debian's bcc
-	need(t, exec.Command(python, "-c", "import bcc").Run() == nil, "Debian's python3-bpfcc")
+	need.That(t, exec.Command(python, "-c", "import bcc").Run() == nil, "Debian's python3-bpfcc")
 	program := `
 import sys
 from bcc import BPF

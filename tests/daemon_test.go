@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // smallArchive is enough where the content doesn't matter.
@@ -66,7 +68,7 @@ func TestBackgroundKeepsNothing(t *testing.T) {
 // TestStarts mounts from odd places.
 func TestStarts(t *testing.T) {
 	needMounts(t)
-	needCommand(t, "unshare", "bash")
+	need.Command(t, "unshare", "bash")
 	archive := smallArchive(t)
 	for _, test := range []struct{ name, script string }{
 		{"relative paths", `cd "$DIR" && cp "$EXE" here && mkdir m && ln "$ARCHIVE" a && ./here a m && ls m/include && umount m`},
@@ -91,7 +93,7 @@ func TestStarts(t *testing.T) {
 func inNamespace(t testing.TB, script string, env ...string) string {
 	t.Helper()
 	needRoot(t)
-	needCommand(t, "unshare", "bash", "mount")
+	need.Command(t, "unshare", "bash", "mount")
 	var out bytes.Buffer
 	cmd := exec.Command("unshare", "-m", "--propagation", "private", "bash", "-euc", script)
 	cmd.Env = append(os.Environ(), env...)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // withModules precedes scripts that need modules for the running kernel: module
@@ -29,7 +31,7 @@ module() {
 // TestFind mounts without a SOURCE.
 func TestFind(t *testing.T) {
 	needMounts(t)
-	needCommand(t, "gcc")
+	need.Command(t, "gcc")
 	for _, test := range []struct{ name, script string }{
 		{"in kernel/kernel", `
 module "$MODULES/kernel/kernel"

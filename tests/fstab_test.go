@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // withFstab precedes scripts that use mount(8): the program lies where mount
@@ -40,7 +42,7 @@ shown() { findmnt -n -r -o "$1" "$MNT"; }
 func needMount8(t *testing.T) {
 	t.Helper()
 	needMounts(t)
-	needCommand(t, "mount", "mount.fuse3", "findmnt", "setpriv", "fusermount3")
+	need.Command(t, "mount", "mount.fuse3", "findmnt", "setpriv", "fusermount3")
 }
 
 func TestFstab(t *testing.T) {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // scratch is removed when all tests are done.
@@ -39,30 +41,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// need skips the test where something is missing that it can't do without, but
-// not on a CI machine, which has it all.
-func need(t testing.TB, ok bool, what string, args ...any) {
-	t.Helper()
-	switch what := fmt.Sprintf(what, args...); {
-	case ok:
-	case os.Getenv("CI") != "":
-		t.Fatal("needs " + what)
-	default:
-		t.Skip("needs " + what)
-	}
-}
-
-func needCommand(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		_, err := exec.LookPath(name)
-		need(t, err == nil, "the command %s", name)
-	}
-}
-
 func needRoot(t testing.TB) {
 	t.Helper()
-	need(t, os.Geteuid() == 0, "root")
+	need.That(t, os.Geteuid() == 0, "root")
 }
 
 // needMounts is for tests that mount as root.
@@ -70,7 +51,7 @@ func needMounts(t testing.TB) {
 	t.Helper()
 	needRoot(t)
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	need(t, err == nil, "/dev/fuse: %v", err)
+	need.That(t, err == nil, "/dev/fuse: %v", err)
 	f.Close()
 }
 
@@ -114,9 +95,9 @@ func kheadersfsRace(t testing.TB) string {
 // stockArchive returns the path of an archive as a kernel carries it.
 func stockArchive(t testing.TB) string {
 	t.Helper()
-	needCommand(t, "dpkg", "perl", "tar", "xz")
+	need.Command(t, "dpkg", "perl", "tar", "xz")
 	headers, _ := filepath.Glob("/usr/src/linux-headers-*-common")
-	need(t, len(headers) > 0, "Debian's kernel headers package")
+	need.That(t, len(headers) > 0, "Debian's kernel headers package")
 	return stock.get(t, "stock.tar.xz", func(path string) error {
 		return output(exec.Command("./stock-archive.sh", path))
 	})
@@ -167,7 +148,7 @@ func smallTree(t testing.TB) string {
 // pack makes a .tar.xz of a tree.
 func pack(t testing.TB, tree string, xzArgs ...string) string {
 	t.Helper()
-	needCommand(t, "tar", "xz")
+	need.Command(t, "tar", "xz")
 	path := filepath.Join(worldReadable(t), "archive.tar.xz")
 	script := `tree=$1 out=$2; shift 2; tar -C "$tree" --sort=name -cf - . | xz "$@" >"$out"`
 	check(t, output(exec.Command("sh", append([]string{"-c", script, "sh", tree, path}, xzArgs...)...)))

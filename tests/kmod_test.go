@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // kernels are the kernels that Debian 12 has, 6.1 and 6.12, by the names of
@@ -27,13 +29,13 @@ const moduleArchive = "kheaders_data.tar.xz"
 // debianKernel returns a directory with a kernel and its headers.
 func debianKernel(t testing.TB, flavour string) string {
 	t.Helper()
-	needCommand(t, "apt-get", "dpkg-deb")
-	need(t, runtime.GOARCH == "amd64", "an amd64 machine")
+	need.Command(t, "apt-get", "dpkg-deb")
+	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
 	var stderr bytes.Buffer
 	cmd := exec.Command("./kernel.sh", flavour, "out/kernels")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	need(t, err == nil, "apt's package linux-image-%s: %v\n%s", flavour, err, stderr.String())
+	need.That(t, err == nil, "apt's package linux-image-%s: %v\n%s", flavour, err, stderr.String())
 	return strings.TrimSpace(string(out))
 }
 
@@ -88,7 +90,7 @@ var builtModules = map[string]*once{kernels[0]: {}, kernels[1]: {}}
 // packed and the module built. The file log there has what make printed.
 func builtModule(t testing.TB, flavour string) (kernel, dir string) {
 	t.Helper()
-	needCommand(t, "make", "gcc", "pahole", "xz")
+	need.Command(t, "make", "gcc", "pahole", "xz")
 	kernel = debianKernel(t, flavour)
 	program := kheadersfs(t)
 	dir = builtModules[flavour].get(t, "kmod-"+flavour, func(dir string) error {
@@ -112,7 +114,7 @@ const noPack = "KHEADERSFS=/bin/true"
 
 // TestKmodBuild builds the module on each kernel's headers.
 func TestKmodBuild(t *testing.T) {
-	needCommand(t, "sparse", "openssl", "modinfo")
+	need.Command(t, "sparse", "openssl", "modinfo")
 	warning := regexp.MustCompile(`(?im)^.*(warning|error).*$`)
 	for _, flavour := range kernels {
 		t.Run(flavour, func(t *testing.T) {
@@ -189,9 +191,9 @@ func TestKmodNoProgram(t *testing.T) {
 }
 
 func TestKmodCheckpatch(t *testing.T) {
-	needCommand(t, "apt-get", "dpkg-deb", "perl", "xz")
+	need.Command(t, "apt-get", "dpkg-deb", "perl", "xz")
 	log, err := exec.Command("./checkpatch.sh", "out/checkpatch").CombinedOutput()
-	need(t, err == nil || !strings.Contains(string(log), "apt has no"), "%s", log)
+	need.That(t, err == nil || !strings.Contains(string(log), "apt has no"), "%s", log)
 	if err != nil {
 		t.Errorf("%v\n%s", err, log)
 	}
@@ -202,8 +204,8 @@ func TestKmodCheckpatch(t *testing.T) {
 // PATH of its own.
 func TestKmodDKMS(t *testing.T) {
 	needMounts(t)
-	needCommand(t, "dkms", "modinfo", "openssl")
-	needCommand(t, "make", "gcc", "pahole", "xz")
+	need.Command(t, "dkms", "modinfo", "openssl")
+	need.Command(t, "make", "gcc", "pahole", "xz")
 	first, second := debianKernel(t, kernels[0]), debianKernel(t, kernels[1])
 	dir := t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))

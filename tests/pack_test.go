@@ -14,6 +14,7 @@ import (
 
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 var packed once
@@ -23,14 +24,14 @@ var packed once
 func buildDir(t testing.TB) string {
 	t.Helper()
 	dirs, _ := filepath.Glob("/lib/modules/*/build")
-	need(t, len(dirs) > 0, "Debian's kernel headers package")
+	need.That(t, len(dirs) > 0, "Debian's kernel headers package")
 	return dirs[len(dirs)-1]
 }
 
 // packedArchive returns the archive that pack makes of the installed headers.
 func packedArchive(t testing.TB) string {
 	t.Helper()
-	needCommand(t, "xz")
+	need.Command(t, "xz")
 	dir, program := buildDir(t), kheadersfs(t)
 	return packed.get(t, "packed.tar.xz", func(path string) error {
 		return output(exec.Command(program, "pack", "-o", path, dir))
@@ -46,7 +47,7 @@ var programs = map[string]string{
 // opened returns the headers that a program reads, as paths in the tree.
 func opened(t testing.TB, tree, program string) []string {
 	t.Helper()
-	needCommand(t, "clang")
+	need.Command(t, "clang")
 	dir := t.TempDir()
 	source, deps := filepath.Join(dir, "prog.c"), filepath.Join(dir, "deps")
 	check(t, os.WriteFile(source, []byte(program), 0o644))
@@ -160,7 +161,7 @@ func TestPackedLocality(t *testing.T) {
 // TestPackedIsOrdinary has all readers of tar take the archive without a word,
 // from the file and from a pipe, and make the tree that a stock archive makes.
 func TestPackedIsOrdinary(t *testing.T) {
-	needCommand(t, "tar", "bsdtar", "busybox", "python3", "xz", "bash", "diff")
+	need.Command(t, "tar", "bsdtar", "busybox", "python3", "xz", "bash", "diff")
 	archive := packedArchive(t)
 	mnt := mount(t, archive)
 	for name, script := range map[string]string{

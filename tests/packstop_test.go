@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // largeTree makes a tree that takes some seconds to pack.
@@ -49,7 +51,7 @@ func names(t testing.TB, dir string) string {
 // TestPackStopped stops pack while xz is at work: nothing is left of what it
 // had begun, and what had the name before is still there.
 func TestPackStopped(t *testing.T) {
-	needCommand(t, "xz")
+	need.Command(t, "xz")
 	tree := largeTree(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		out := t.TempDir()
@@ -96,7 +98,7 @@ func child(pid int) int {
 
 // TestPackFails: whatever goes wrong, one line tells, and nothing is left.
 func TestPackFails(t *testing.T) {
-	needCommand(t, "xz")
+	need.Command(t, "xz")
 	tree := smallTree(t)
 	empty := t.TempDir()
 	for _, test := range []struct {
@@ -138,7 +140,7 @@ func TestPackFails(t *testing.T) {
 // TestPackDiskFull packs to a file system without the room.
 func TestPackDiskFull(t *testing.T) {
 	needRoot(t)
-	needCommand(t, "xz")
+	need.Command(t, "xz")
 	tree := largeTree(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))

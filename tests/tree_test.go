@@ -17,11 +17,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // forms makes, of an archive, all that can be a SOURCE, under the given names.
 func forms(t *testing.T, archive string) map[string]string {
-	needCommand(t, "gcc", "ld", "strip", "gzip", "xz", "zstd")
+	need.Command(t, "gcc", "ld", "strip", "gzip", "xz", "zstd")
 	dir := t.TempDir()
 	script := `
 set -eu
@@ -135,7 +137,7 @@ func TestNumbers(t *testing.T) {
 // looks for data races, with one processor and with all.
 func TestReaders(t *testing.T) {
 	needMounts(t)
-	needCommand(t, "gcc")
+	need.Command(t, "gcc")
 	tree := stockTree(t)
 	archive := pack(t, filepath.Join(tree, "include"), "-0")
 	for _, procs := range []string{"GOMAXPROCS=1", "GOMAXPROCS=4"} {
@@ -282,7 +284,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	for _, remounted := range []bool{false, true} {
 		if remounted {
-			needCommand(t, "mount")
+			need.Command(t, "mount")
 			check(t, output(exec.Command("mount", "-i", "-o", "remount,rw", mnt)))
 		}
 		for name, call := range calls {

@@ -11,12 +11,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // TestVM boots Debian's kernels with the module built for each, and has
 // guest.sh load and mount it there.
 func TestVM(t *testing.T) {
-	needCommand(t, "qemu-system-x86_64", "busybox", "cpio", "depmod")
+	need.Command(t, "qemu-system-x86_64", "busybox", "cpio", "depmod")
 	for _, flavour := range kernels {
 		t.Run(flavour, func(t *testing.T) {
 			kernel, built := builtModule(t, flavour)

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // TestWarmPass does the same again and again, and counts what reaches the program
@@ -16,7 +18,7 @@ import (
 // it was told to (DAMON), so one pass of four without a request will do.
 func TestWarmPass(t *testing.T) {
 	needMounts(t)
-	needCommand(t, "clang")
+	need.Command(t, "clang")
 	for name, archive := range map[string]string{"stock": stockArchive(t), "packed": packedArchive(t)} {
 		t.Run(name, func(t *testing.T) {
 			dir := worldReadable(t)

@@ -16,25 +16,14 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-)
 
-// requireCommand skips a test on a machine without the command, but never in
-// CI: there a skip would hide that nothing was tested.
-func requireCommand(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("the command %s is missing in CI", name)
-	}
-	t.Skipf("the command %s is not installed", name)
-}
+	"github.com/kheadersfs/kheadersfs/tests/need"
+)
 
 // run runs a command in a directory.
 func run(t testing.TB, dir, name string, args ...string) {
 	t.Helper()
-	requireCommand(t, name)
+	need.Command(t, name)
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -45,7 +34,7 @@ func run(t testing.TB, dir, name string, args ...string) {
 // packed runs a packer over data.
 func packed(t testing.TB, data []byte, name string, args ...string) []byte {
 	t.Helper()
-	requireCommand(t, name)
+	need.Command(t, name)
 	cmd := exec.Command(name, append([]string{"-c", "-q"}, args...)...)
 	cmd.Stdin = bytes.NewReader(data)
 	out, err := cmd.Output()

@@ -9,29 +9,17 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"runtime"
 	"testing"
-)
 
-// requireCommand skips a test on a machine without the command, but never in
-// CI: there a skip would hide that nothing was tested.
-func requireCommand(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("the command %s is missing in CI", name)
-	}
-	t.Skipf("the command %s is not installed", name)
-}
+	"github.com/kheadersfs/kheadersfs/tests/need"
+)
 
 // command runs a filter over data.
 func command(t testing.TB, data []byte, name string, args ...string) []byte {
 	t.Helper()
-	requireCommand(t, name)
+	need.Command(t, name)
 	cmd := exec.Command(name, args...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(data), &stderr

@@ -18,20 +18,8 @@ import (
 	"time"
 
 	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
-
-// requireCommand skips a test on a machine without the command, but never in
-// CI: there a skip would hide that nothing was tested.
-func requireCommand(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("the command %s is missing in CI", name)
-	}
-	t.Skipf("the command %s is not installed", name)
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -72,7 +60,7 @@ func (l layout) make(t testing.TB) string {
 // packed packs a tree.
 func packed(t testing.TB, from string, o Options) []byte {
 	t.Helper()
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	var b bytes.Buffer
 	must(t, Pack(t.Context(), &b, from, o))
 	return b.Bytes()
@@ -145,7 +133,7 @@ func compare(t testing.TB, got, want layout) {
 // unpack runs a command that writes what it decodes.
 func unpack(t testing.TB, data []byte, name string, args ...string) []byte {
 	t.Helper()
-	requireCommand(t, name)
+	need.Command(t, name)
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = bytes.NewReader(data)
 	var stderr bytes.Buffer

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // sized is a layout of files with the given sizes, in the order of their names.
@@ -255,7 +256,7 @@ func TestProgress(t *testing.T) {
 
 // Without xz, or with one that fails, there is an error that says so.
 func TestXZFails(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	dir := allHeaders.make(t)
 	bin := t.TempDir()
 	t.Setenv("PATH", bin)
@@ -275,7 +276,7 @@ func TestXZFails(t *testing.T) {
 }
 
 func TestEncoder(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	if v, err := Encoder(t.Context()); err != nil || !strings.HasPrefix(v, "xz ") || strings.ContainsAny(v, "\n\r") {
 		t.Errorf("%q, %v", v, err)
 	}
@@ -283,7 +284,7 @@ func TestEncoder(t *testing.T) {
 
 // An error of who is written to, or of a file that goes away, is passed on.
 func TestWriteError(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	oops := errors.New("oops")
 	if err := Pack(t.Context(), errWriter{oops}, allHeaders.make(t), Options{}); !errors.Is(err, oops) {
 		t.Errorf("got %v", err)
@@ -296,7 +297,7 @@ func (w errWriter) Write([]byte) (int, error) { return 0, w.err }
 
 // Cancelled before or while xz is at work, it ends soon, and says why.
 func TestCancelled(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	dir := sized(6<<20, 6<<20).make(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var late context.CancelFunc

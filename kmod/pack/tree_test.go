@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // What a kernel's main Makefile has of lines that begin with include.
@@ -307,7 +308,7 @@ func TestTimes(t *testing.T) {
 
 // Owners and modes are the same wherever an archive is made.
 func TestOwnersAndModes(t *testing.T) {
-	requireCommand(t, "xz")
+	need.Command(t, "xz")
 	dir := merge(allHeaders, layout{"include/l.h": "->linux/types.h"}).make(t)
 	must(t, os.Chmod(filepath.Join(dir, "include/linux/types.h"), 0o4751))
 	must(t, os.Chmod(filepath.Join(dir, "include/linux"), 0o700))

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package need lets tests say what they can't do without. Where that is missing
+// a test is skipped, but never on a CI machine (CI is set there), which has all
+// of it: a skip there would hide that nothing was tested.
+package need
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// That goes on if ok.
+func That(t testing.TB, ok bool, what string, args ...any) {
+	t.Helper()
+	switch what = fmt.Sprintf(what, args...); {
+	case ok:
+	case os.Getenv("CI") != "":
+		t.Fatal("needs " + what)
+	default:
+		t.Skip("needs " + what)
+	}
+}
+
+// Command goes on if all of the commands are installed.
+func Command(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := exec.LookPath(name)
+		That(t, err == nil, "the command %s", name)
+	}
+}
