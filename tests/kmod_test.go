@@ -90,7 +90,7 @@ var builtModules = map[string]*once{kernels[0]: {}, kernels[1]: {}}
 // packed and the module built. The file log there has what make printed.
 func builtModule(t testing.TB, flavour string) (kernel, dir string) {
 	t.Helper()
-	need.Command(t, "make", "gcc", "pahole", "xz")
+	need.Command(t, "make", "gcc", "xz")
 	kernel = debianKernel(t, flavour)
 	program := kheadersfs(t)
 	dir = builtModules[flavour].get(t, "kmod-"+flavour, func(dir string) error {
