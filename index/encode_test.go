@@ -54,7 +54,7 @@ func fixIndex(b []byte) []byte {
 
 // withZeros gives a tree data of zeros, so that all of it can be read.
 func withZeros(tree *Tree, size int) *Tree {
-	tree.data = newStore([]block{{0, size}}, func(int, []byte) ([]byte, error) { return make([]byte, size), nil })
+	tree.data = newStore([]block{{0, size}}, 0, func(int, []byte) ([]byte, error) { return make([]byte, size), nil })
 	return tree
 }
 

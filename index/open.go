@@ -34,6 +34,11 @@ func Open(archive []byte) (*Tree, error) {
 	return load(f, archive)
 }
 
+// packedCache is how many bytes of a packed archive's blocks are kept decoded.
+// What is hot lies together, 5 MB in front of all else; who reads everything by
+// path (grep -r) comes back to it in each directory, and decoding xz is slow.
+const packedCache = 6 << 20
+
 // maxPackedBlock bounds the blocks that are decoded as they are read, of which
 // some are held at once.
 const maxPackedBlock = 64 << 20
@@ -66,7 +71,7 @@ func openPacked(f *xz.File) (*Tree, error) {
 	for i, b := range f.Blocks {
 		blocks[i] = block{b.Start, int(b.Length)}
 	}
-	t.data = newStore(blocks, decode)
+	t.data = newStore(blocks, packedCache, decode)
 	t.data.add(last, data)
 	t.packed = true
 	return t, nil

@@ -16,6 +16,10 @@ import (
 // blocks are smaller compressed, and cost more for who wants one file of them.
 const blockSize = 128 << 10
 
+// memoryCache is how many bytes of such blocks are kept decoded: what is read
+// next is mostly next to what was read last, and decoding one again is cheap.
+const memoryCache = 2 << 20
+
 // A sink takes the data of files, one after the other.
 type sink interface {
 	// add begins a file of the given size, whose data begins at an offset in
@@ -110,7 +114,7 @@ func (p *packer) finish() (*store, error) {
 		return nil, err
 	}
 	packed := p.packed
-	return newStore(p.blocks, func(i int, buf []byte) ([]byte, error) {
+	return newStore(p.blocks, memoryCache, func(i int, buf []byte) ([]byte, error) {
 		return dec.DecodeAll(packed[i], buf)
 	}), nil
 }

@@ -66,14 +66,14 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) { return r.tree.ReadA
 func TestReadInParallel(t *testing.T) {
 	var members []member
 	data := map[string]string{}
-	for i := range 3 * cacheBytes / blockSize {
+	for i := range 3 * memoryCache / blockSize {
 		name := fmt.Sprint(i)
 		data[name] = text(uint64(i%5), blockSize-i) // a block each
 		members = append(members, file(name, data[name]))
 	}
 	tree, err := treeOf(tarOf(t, members...))
 	must(t, err)
-	if n := len(tree.data.blocks); n != 3*cacheBytes/blockSize {
+	if n := len(tree.data.blocks); n != 3*memoryCache/blockSize {
 		t.Fatalf("%d blocks", n)
 	}
 	var wait sync.WaitGroup

@@ -9,12 +9,8 @@ import (
 	"sync"
 )
 
-// cacheBytes bounds the decoded blocks that are kept: what is read next is
-// mostly next to what was read last. minCached blocks are kept in any case.
-const (
-	cacheBytes = 2 << 20
-	minCached  = 4
-)
+// minCached is the number of decoded blocks that are kept in any case.
+const minCached = 4
 
 // A BlockError tells that a block of file data can't be decoded.
 type BlockError struct {
@@ -46,7 +42,8 @@ type block struct {
 	size  int   // of its bytes
 }
 
-func newStore(blocks []block, decode func(i int, buf []byte) ([]byte, error)) *store {
+// newStore makes a store that keeps decoded blocks of about cacheBytes.
+func newStore(blocks []block, cacheBytes int, decode func(i int, buf []byte) ([]byte, error)) *store {
 	s := &store{blocks: blocks, decode: decode}
 	for _, b := range blocks {
 		s.largest = max(s.largest, b.size)
