@@ -32,7 +32,7 @@ deps:
 
 .PHONY: test
 test: deps all
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -count=1 -timeout 20m ./...
 
 .PHONY: lint
 lint: deps
