@@ -40,6 +40,9 @@ func openArchive(src, release string) (*source.Archive, error) {
 		}
 	}
 	a, err := source.Find(release)
+	if errors.Is(err, source.ErrRelease) {
+		return nil, usageErrorf("%v", err)
+	}
 	var notFound *source.NotFoundError
 	if errors.As(err, &notFound) {
 		return nil, withHint(err, "in a container, make the host's /lib/modules visible; "+

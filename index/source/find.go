@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrRelease is about a release that can't be the name of a directory.
+var ErrRelease = errors.New("is not a kernel release")
+
 // A NotFoundError tells where no archive was found.
 type NotFoundError struct {
 	Release string
@@ -68,7 +71,7 @@ func Find(release string) (*Archive, error) {
 // find is Find in a machine whose root directory is root.
 func find(root, release string, running bool) (*Archive, error) {
 	if release == "" || release == "." || release == ".." || strings.ContainsAny(release, "/\x00") {
-		return nil, fmt.Errorf("%q is not a kernel release", release)
+		return nil, fmt.Errorf("%q %w", release, ErrRelease)
 	}
 	notFound := &NotFoundError{Release: release}
 	if running {
