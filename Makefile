@@ -20,8 +20,10 @@ all: bin/kheadersfs
 bin/kheadersfs:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kheadersfs
 
+# As root there may be no Go: what make has built is taken.
 .PHONY: install
-install: all
+install:
+	test -x bin/kheadersfs || $(MAKE) all
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -d -m 0755 $(DESTDIR)$(HEADERS)
 

@@ -15,11 +15,12 @@ import (
 
 // Limits on what an archive may name, refused before memory is taken.
 const (
-	maxEntries = 1 << 18 // the whole kernel source has 90,000
-	maxName    = 255     // bytes, NAME_MAX
-	maxPath    = 4095    // bytes, PATH_MAX without the NUL
-	maxTarget  = 4095    // bytes
-	maxDepth   = 128     // directories
+	maxEntries = 1 << 18  // the whole kernel source has 90,000
+	maxName    = 255      // bytes, NAME_MAX
+	maxPath    = 4095     // bytes, PATH_MAX without the NUL
+	maxTarget  = 4095     // bytes
+	maxDepth   = 128      // directories
+	maxStrings = 16 << 20 // bytes of all names and targets; the kernel source has 2 MB
 )
 
 // A builder takes the members of an archive in their order, and makes the
@@ -28,6 +29,7 @@ const (
 type builder struct {
 	root    *node
 	entries int
+	strings int // bytes of names and targets
 }
 
 // A node is one name; more than one may be of the same inode.
@@ -61,6 +63,9 @@ func (n *node) isDir() bool { return n.kind == kindDir }
 
 // add puts a member where its name says.
 func (b *builder) add(name string, in *inode) error {
+	if b.strings += len(in.target); b.strings > maxStrings {
+		return fmt.Errorf("more than the limit of %d bytes of names and link targets", maxStrings)
+	}
 	dir, base, err := b.parent(name)
 	if err != nil {
 		return err
@@ -135,6 +140,9 @@ func (b *builder) parent(path string) (dir *node, base string, err error) {
 func (b *builder) insert(dir *node, name string, in *inode) error {
 	if b.entries >= maxEntries {
 		return fmt.Errorf("more than the limit of %d entries", maxEntries)
+	}
+	if b.strings += len(name); b.strings > maxStrings {
+		return fmt.Errorf("more than the limit of %d bytes of names and link targets", maxStrings)
 	}
 	b.entries++
 	n := &node{inode: in, name: name}

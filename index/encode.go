@@ -167,6 +167,10 @@ func (t *Tree) check(size int64) error {
 	if next != n {
 		return errors.New("entries that belong to no directory")
 	}
+	// Files lie apart from each other in a tar.
+	if t.Bytes > size {
+		return fmt.Errorf("files of %d bytes in an archive of %d", t.Bytes, size)
+	}
 	for id := ID(0); id < n; id++ {
 		if e := t.Entry(id); e.Nlink != names[e.Ino] {
 			return fmt.Errorf("entry %d: %d links instead of %d", id, e.Nlink, names[e.Ino])

@@ -441,3 +441,19 @@ func FuzzDecodeIndex(f *testing.F) {
 		}
 	})
 }
+
+// Files that overlap make a small archive hold more than there is on any disk.
+func TestIndexOverlap(t *testing.T) {
+	x := NewIndexer()
+	for i := range 3 {
+		must(t, x.Add(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprint(i), Size: 4000}, 512))
+	}
+	b, err := x.Encode([32]byte{})
+	must(t, err)
+	if _, err := decodeIndex(b, 10000); err == nil || !strings.Contains(err.Error(), "files of 12000 bytes in an archive of 10000") {
+		t.Error(err)
+	}
+	if _, err := decodeIndex(b, 12000); err != nil {
+		t.Error(err)
+	}
+}

@@ -176,3 +176,17 @@ func TestTimes(t *testing.T) {
 		t.Errorf("the top of nothing: %+v", e)
 	}
 }
+
+// Each name and target is within its limit, and all of them together are not.
+func TestManyStrings(t *testing.T) {
+	b := newBuilder()
+	target := strings.Repeat("x", maxTarget)
+	var err error
+	n := 0
+	for ; err == nil && n < maxEntries; n++ {
+		err = b.add(fmt.Sprint(n), &inode{kind: kindLink, target: target})
+	}
+	if err == nil || !strings.Contains(err.Error(), "limit of 16777216 bytes of names and link targets") || n > maxStrings/maxTarget+1 {
+		t.Errorf("after %d links: %v", n, err)
+	}
+}

@@ -41,7 +41,7 @@ const packedCache = 6 << 20
 
 // maxPackedBlock bounds the blocks that are decoded as they are read, of which
 // some are held at once.
-const maxPackedBlock = 64 << 20
+const maxPackedBlock = 8 << 20
 
 // openPacked returns nothing when the archive carries no index, or one of a
 // version that we don't know, or is cut into blocks too large for it.

@@ -190,6 +190,17 @@ func TestDamageInParallel(t *testing.T) {
 	}
 }
 
+// A kernel is not unknown because its release can't be read.
+func TestReleaseDamaged(t *testing.T) {
+	tree, packed, err := treeAndBlocks(tarOf(t, file("./include/generated/utsrelease.h", "#define UTS_RELEASE \"6.1\"\n")))
+	must(t, err)
+	packed[0] = nil
+	var damage *BlockError
+	if got, err := tree.Release(); got != "" || !errors.As(err, &damage) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestRelease(t *testing.T) {
 	const name = "./include/generated/utsrelease.h"
 	for _, test := range []struct{ data, want string }{
@@ -202,14 +213,14 @@ func TestRelease(t *testing.T) {
 	} {
 		tree, err := treeOf(tarOf(t, file(name, test.data)))
 		must(t, err)
-		if got := tree.Release(); got != test.want {
+		if got, err := tree.Release(); got != test.want || err != nil {
 			t.Errorf("%.40q: %q, want %q", test.data, got, test.want)
 		}
 	}
 	for _, members := range [][]member{nil, {dir(name)}, {symlink(name, "x")}} {
 		tree, err := treeOf(tarOf(t, members...))
 		must(t, err)
-		if got := tree.Release(); got != "" {
+		if got, err := tree.Release(); got != "" || err != nil {
 			t.Errorf("%q", got)
 		}
 	}

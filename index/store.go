@@ -150,7 +150,7 @@ func (s *store) forget(d *decoded) {
 // unuse is called with mu held.
 func (s *store) unuse(d *decoded) {
 	d.users--
-	if d.users == 0 && cap(d.data) >= s.largest && len(s.spare) < s.keep {
+	if d.users == 0 && cap(d.data) >= s.largest && len(s.spare) < 2 {
 		s.spare = append(s.spare, d.data)
 	}
 }

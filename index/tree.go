@@ -220,21 +220,22 @@ func (t *Tree) ReadAt(id ID, p []byte, off int64) (int, error) {
 }
 
 // Release returns the kernel release that the headers are of, from
-// include/generated/utsrelease.h; nothing if that isn't there.
-func (t *Tree) Release() string {
+// include/generated/utsrelease.h; nothing if that isn't there. The error is that
+// of reading it.
+func (t *Tree) Release() (string, error) {
 	id, ok := t.Find("include/generated/utsrelease.h")
-	if !ok {
-		return ""
+	if e := t.Entry(id); !ok || e.IsDir() || e.IsLink() {
+		return "", nil
 	}
 	b := make([]byte, 4096)
 	n, err := t.ReadAt(id, b, 0)
 	if err != nil && err != io.EOF {
-		return ""
+		return "", err
 	}
 	_, rest, _ := strings.Cut(string(b[:n]), "#define UTS_RELEASE \"")
 	release, _, ok := strings.Cut(rest, "\"")
 	if !ok {
-		return ""
+		return "", nil
 	}
-	return release
+	return release, nil
 }

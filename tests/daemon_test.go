@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -154,18 +156,53 @@ func TestSignalWithOpenFiles(t *testing.T) {
 	}
 }
 
-// TestMountedOver leaves alone what somebody else has mounted on top.
+// TestMountedOver leaves alone what somebody else has mounted on top, and serves
+// what is below it until a second signal.
 func TestMountedOver(t *testing.T) {
 	archive := smallArchive(t)
 	mnt := mount(t, archive)
-	check(t, unix.Mount("tmpfs", mnt, "tmpfs", 0, ""))
 	pid := daemon(mnt)
+	check(t, unix.Mount("tmpfs", mnt, "tmpfs", 0, ""))
 	check(t, syscall.Kill(pid, syscall.SIGTERM))
-	waitGone(t, pid)
+	time.Sleep(300 * time.Millisecond)
 	var st unix.Statfs_t
 	check(t, unix.Statfs(mnt, &st))
 	if st.Type != unix.TMPFS_MAGIC {
 		t.Errorf("on top now: type %#x", st.Type)
+	}
+	check(t, unix.Unmount(mnt, 0))
+	if _, err := os.ReadFile(filepath.Join(mnt, "include/linux/kconfig.h")); err != nil {
+		t.Errorf("below: %v", err)
+	}
+	check(t, syscall.Kill(pid, syscall.SIGTERM))
+	waitGone(t, pid)
+}
+
+// TestMountedAtOnce starts the program several times at once: one mounts.
+func TestMountedAtOnce(t *testing.T) {
+	needMounts(t)
+	archive := smallArchive(t)
+	mnt := mountpoint(t)
+	var wg sync.WaitGroup
+	var mounted atomic.Int32
+	for range 5 {
+		wg.Go(func() {
+			_, stderr, status := run(t, archive, mnt)
+			switch {
+			case status == 0:
+				mounted.Add(1)
+			case !strings.Contains(stderr, "already mounted"):
+				t.Error(stderr)
+			}
+		})
+	}
+	wg.Wait()
+	mounts := strings.Count(string(content(t, "/proc/self/mounts")), " "+mnt+" ")
+	if mounted.Load() != 1 || mounts != 1 {
+		t.Errorf("%d of them say that they have mounted, and there are %d mounts", mounted.Load(), mounts)
+	}
+	if _, err := os.ReadFile(filepath.Join(mnt, "include/linux/kconfig.h")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -93,6 +93,10 @@ as_user "$EXE" "$ARCHIVE" "$MNT"
 pkill -f "kheadersfs --ready-fd=.*$MNT"
 for i in 1 2 3 4 5 6 7 8 9 10; do mountpoint -q "$MNT" || break; sleep 0.1; done
 fails mountpoint "$MNT"
+as_user env -i PATH=/nowhere "$EXE" "$ARCHIVE" "$MNT"
+pkill -f "kheadersfs --ready-fd=.*$MNT"
+for i in 1 2 3 4 5 6 7 8 9 10; do mountpoint -q "$MNT" || break; sleep 0.1; done
+fails mountpoint "$MNT"
 chmod 600 /dev/fuse
 if as_user "$EXE" "$ARCHIVE" "$MNT" 2>"$DIR/err"; then exit 1; fi
 grep 'hint: chmod 0666 /dev/fuse' "$DIR/err"`},

@@ -153,3 +153,25 @@ func TestPackDiskFull(t *testing.T) {
 		t.Errorf("there are %s", got)
 	}
 }
+
+// TestPackOutput keeps what is there and not a file: as root, -o /dev/null would
+// be the end of that device.
+func TestPackOutput(t *testing.T) {
+	need.Command(t, "xz")
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	check(t, syscall.Mkfifo(path("fifo"), 0o644))
+	check(t, os.Symlink("elsewhere", path("link")))
+	check(t, os.Mkdir(path("dir"), 0o755))
+	for _, name := range []string{"fifo", "link", "dir"} {
+		before, err := os.Lstat(path(name))
+		check(t, err)
+		_, stderr, status := run(t, "pack", "-o", path(name), smallTree(t))
+		if status != 1 || !strings.Contains(stderr, path(name)+": is there and not a regular file") {
+			t.Errorf("%s: exit status %d, %s", name, status, stderr)
+		}
+		if after, err := os.Lstat(path(name)); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s: replaced (%v)", name, err)
+		}
+	}
+}

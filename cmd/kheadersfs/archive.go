@@ -101,8 +101,12 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	kernel, err := t.Release()
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.Path, err)
+	}
 	info := archiveInfo{
-		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: t.Release(),
+		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: kernel,
 		Streams: len(f.Streams), Blocks: len(f.Blocks), Check: f.Streams[0].String(),
 		Index: t.HasIndex(), Entries: t.Len(), Files: t.Bytes, Unpacked: f.Unpacked(),
 	}

@@ -45,10 +45,7 @@ func background(args []string, mountpoint string) error {
 
 	// Nothing that we were started with lives on in the background, but for
 	// the standard streams until the mount answers, and a mount handed over.
-	err = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
-	if err != nil && err != unix.ENOSYS && err != unix.EINVAL { // Linux 5.9, 5.11
-		return fmt.Errorf("close_range: %w", err)
-	}
+	closeOnExec()
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	if fs.IsHandedOver(mountpoint) {
 		fd, err := strconv.Atoi(strings.TrimPrefix(mountpoint, "/dev/fd/"))
@@ -90,6 +87,21 @@ func background(args []string, mountpoint string) error {
 		return exitStatus(1)
 	}
 	return fmt.Errorf("the background process ended: %v", state)
+}
+
+// closeOnExec has all descriptors but the standard streams closed at exec.
+func closeOnExec() {
+	if unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	// A kernel before 5.11, or a container that knows no such call.
+	limit := unix.Rlimit{Cur: 1024}
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	for fd := range int(min(limit.Cur, 1<<16)) {
+		if fd >= 3 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // executable returns the path that this program was started by, as the kernel

@@ -127,6 +127,7 @@ func parse(flags *pflag.FlagSet, args []string, min, max int, stdout io.Writer) 
 	if err := flags.Parse(args); err != nil {
 		return false, usageErrorf("%v", err)
 	}
+	release := flags.Lookup("release")
 	switch n := flags.NArg(); {
 	case *help:
 		all := newMountFlags(&mountConfig{})
@@ -138,6 +139,8 @@ func parse(flags *pflag.FlagSet, args []string, min, max int, stdout io.Writer) 
 	case *showVersion:
 		_, err := fmt.Fprintln(stdout, versionLine())
 		return true, err
+	case release != nil && release.Changed && release.Value.String() == "":
+		return false, usageErrorf("--release names no release")
 	case n < min:
 		return false, usageErrorf("too few arguments")
 	case n > max:

@@ -88,7 +88,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	step("loaded %d entries, %d bytes, of kernel %s", t.Len(), t.Bytes, t.Release())
+	step("loaded %d entries, %d bytes", t.Len(), t.Bytes)
 	if err := checkRelease(c, a, t, logger); err != nil {
 		return nil, err
 	}
@@ -105,6 +105,12 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	// From here on a signal must not leave a mount behind that nobody serves.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Somebody who started at the same time may have been quicker.
+	unlock := lockMountpoint(dir)
+	defer unlock()
+	if _, err := prepareMountpoint(dir); err != nil {
+		return nil, err
+	}
 	server, err := fs.Mount(t, dir, fs.Options{
 		Source:      source,
 		NoExec:      c.noExec,
@@ -143,7 +149,13 @@ func checkRelease(c *mountConfig, a *source.Archive, t *index.Tree, logger *log.
 			return err
 		}
 	}
-	got := t.Release()
+	got, err := t.Release()
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.Path, err)
+	}
+	if c.verbose {
+		logger.Printf("headers of kernel %s", got)
+	}
 	if got == want {
 		return nil
 	}
@@ -214,13 +226,14 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 		return nil // whose mount it is ends with us
 	}
 	if err := m.unmount(); err != nil {
-		return err
-	}
-	select {
-	case <-done:
-		return nil
-	case <-time.After(200 * time.Millisecond):
-		logger.Printf("files are still open below %s: serving them until they are closed, or until another signal", m.dir)
+		logger.Printf("%v: serving it until it is unmounted, or until another signal", err)
+	} else {
+		select {
+		case <-done:
+			return nil
+		case <-time.After(200 * time.Millisecond):
+			logger.Printf("files are still open below %s: serving them until they are closed, or until another signal", m.dir)
+		}
 	}
 	select {
 	case <-done:

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -75,6 +76,28 @@ func resolve(dir string) (string, error) {
 	return path, err
 }
 
+// lockMountpoint keeps others of us from mounting on a directory until unlock is
+// called. Anybody who can read the directory could hold the lock, so it is waited
+// for no longer than a mount takes at the very most, and then done without. Below
+// an autofs there is none: opening the directory would wait for the mount.
+func lockMountpoint(dir string) (unlock func()) {
+	unlock = func() {}
+	typ, err := mountedOn(dir)
+	if err != nil || typ == "autofs" || fs.IsHandedOver(dir) {
+		return unlock
+	}
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return unlock
+	}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != unix.EWOULDBLOCK {
+			break
+		}
+	}
+	return func() { f.Close() }
+}
+
 // mountedOn returns the type of the topmost mount on a directory, as
 // /proc/self/mountinfo tells it (proc(5)); nothing if there is none, or no /proc.
 func mountedOn(dir string) (string, error) {
@@ -134,7 +157,15 @@ func detach(dir string) error {
 	if os.Geteuid() == 0 {
 		return unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	}
-	out, err := exec.Command("fusermount3", "-u", "-z", "--", dir).CombinedOutput()
+	// In the order in which go-fuse looks for the one that mounts.
+	var fusermount string
+	for _, name := range []string{"fusermount3", "/bin/fusermount3", "fusermount", "/bin/fusermount"} {
+		var err error
+		if fusermount, err = exec.LookPath(name); err == nil {
+			break
+		}
+	}
+	out, err := exec.Command(fusermount, "-u", "-z", "--", dir).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}

@@ -93,7 +93,10 @@ func (c *mountConfig) applyOption(word string) error {
 		c.verbose = true
 	case word == "debug":
 		c.debug = true
-	case name == "release" && hasValue && value != "":
+	case name == "release" && hasValue:
+		if value == "" {
+			return usageErrorf("option %q names no release", word)
+		}
 		c.release = value
 	case hasPrefix(word, selinux):
 		c.data = append(c.data, word)

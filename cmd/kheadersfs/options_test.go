@@ -25,7 +25,7 @@ func TestOptions(t *testing.T) {
 		{"noexec,nosymfollow,allow_other,default_permissions", mountConfig{noExec: true, noSymfollow: true, allowOther: true}, ""},
 		{`context="system_u:object_r:usr_t:s0:c1,c2",ro`, mountConfig{data: []string{`context="system_u:object_r:usr_t:s0:c1,c2"`}}, ""},
 		{`release=a\,b`, mountConfig{release: "a,b"}, ""},
-		{"release=", mountConfig{}, `unknown option "release="`},
+		{"release=", mountConfig{}, `option "release=" names no release`},
 		{"release", mountConfig{}, `unknown option "release"`},
 		{"strict=1", mountConfig{}, `unknown option "strict=1"`},
 		{"ro,nonsense", mountConfig{}, `unknown option "nonsense"`},

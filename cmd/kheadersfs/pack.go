@@ -33,8 +33,8 @@ func packCommand(args []string, stdout, stderr io.Writer) (err error) {
 	switch {
 	case *out == "":
 		return usageErrorf("pack needs -o FILE")
-	case o.BlockSize < 4<<10 || o.BlockSize > 16<<20:
-		return usageErrorf("--block-size %d is outside of 4096 to 16777216", o.BlockSize)
+	case o.BlockSize < 4<<10 || o.BlockSize > 4<<20:
+		return usageErrorf("--block-size %d is outside of 4096 to 4194304", o.BlockSize)
 	case o.Jobs < 0:
 		return usageErrorf("--jobs %d", o.Jobs)
 	}
@@ -44,6 +44,12 @@ func packCommand(args []string, stdout, stderr io.Writer) (err error) {
 			return fmt.Errorf("SOURCE_DATE_EPOCH %q is not a number of seconds", epoch)
 		}
 		o.Epoch = time.Unix(seconds, 0)
+	}
+
+	// The file that is made takes the place of the one that is there: a device
+	// or a link is not to be lost.
+	if st, err := os.Lstat(*out); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("%s: is there and not a regular file", *out)
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
