@@ -109,7 +109,7 @@ func TestPackFails(t *testing.T) {
 		{"no tree", "/nowhere", "", nil, "kheadersfs: stat /nowhere: no such file or directory\n"},
 		{"no headers", empty, "", nil, "kheadersfs: " + empty + ": not a tree of kernel headers: no arch/*/include\n"},
 		{"no xz", tree, "", []string{"PATH=" + empty}, "kheadersfs: xz: exec: \"xz\": executable file not found in $PATH\nhint: install xz-utils\n"},
-		{"a directory has the name", tree, "taken", nil, "file exists"},
+		{"a directory has the name", tree, "taken", nil, "taken: is there and not a regular file\n"},
 		{"a time that is none", tree, "", []string{"SOURCE_DATE_EPOCH=yesterday"}, "kheadersfs: SOURCE_DATE_EPOCH \"yesterday\" is not a number of seconds\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -88,7 +88,8 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	step("loaded %d entries, %d bytes", t.Len(), t.Bytes)
+	release, _ := t.Release() // checkRelease has the error, where it matters
+	step("loaded %d entries, %d bytes, of kernel %s", t.Len(), t.Bytes, release)
 	if err := checkRelease(c, a, t, logger); err != nil {
 		return nil, err
 	}
@@ -152,9 +153,6 @@ func checkRelease(c *mountConfig, a *source.Archive, t *index.Tree, logger *log.
 	got, err := t.Release()
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.Path, err)
-	}
-	if c.verbose {
-		logger.Printf("headers of kernel %s", got)
 	}
 	if got == want {
 		return nil
