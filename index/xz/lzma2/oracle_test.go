@@ -7,22 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// xz packs data by the xz command, which is skipped where it is missing, but
-// never in CI.
+// xz packs data by the xz command.
 func xz(t testing.TB, data []byte, options string) []byte {
 	t.Helper()
-	if _, err := exec.LookPath("xz"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("the command xz is missing in CI")
-		}
-		t.Skip("the command xz is not installed")
-	}
+	need.Command(t, "xz")
 	cmd := exec.Command("xz", "-c", "-q", "--format=raw", "--lzma2="+options)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(data), &stderr
