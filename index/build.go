@@ -63,8 +63,8 @@ func (n *node) isDir() bool { return n.kind == kindDir }
 
 // add puts a member where its name says.
 func (b *builder) add(name string, in *inode) error {
-	if b.strings += len(in.target); b.strings > maxStrings {
-		return fmt.Errorf("more than the limit of %d bytes of names and link targets", maxStrings)
+	if err := b.count(in.target); err != nil {
+		return err
 	}
 	dir, base, err := b.parent(name)
 	if err != nil {
@@ -141,8 +141,8 @@ func (b *builder) insert(dir *node, name string, in *inode) error {
 	if b.entries >= maxEntries {
 		return fmt.Errorf("more than the limit of %d entries", maxEntries)
 	}
-	if b.strings += len(name); b.strings > maxStrings {
-		return fmt.Errorf("more than the limit of %d bytes of names and link targets", maxStrings)
+	if err := b.count(name); err != nil {
+		return err
 	}
 	b.entries++
 	n := &node{inode: in, name: name}
@@ -150,6 +150,14 @@ func (b *builder) insert(dir *node, name string, in *inode) error {
 		n.children = map[string]*node{}
 	}
 	dir.children[name] = n
+	return nil
+}
+
+// count takes a name or target into account.
+func (b *builder) count(s string) error {
+	if b.strings += len(s); b.strings > maxStrings {
+		return fmt.Errorf("more than the limit of %d bytes of names and link targets", maxStrings)
+	}
 	return nil
 }
 

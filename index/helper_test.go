@@ -7,30 +7,13 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ulikunitz/xz"
-
-	"github.com/kheadersfs/kheadersfs/tests/need"
 )
-
-// command runs a filter over data.
-func command(t testing.TB, data []byte, name string, args ...string) []byte {
-	t.Helper()
-	need.Command(t, name)
-	cmd := exec.Command(name, args...)
-	var stderr bytes.Buffer
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(data), &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, &stderr)
-	}
-	return out
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()

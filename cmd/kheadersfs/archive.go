@@ -33,11 +33,9 @@ func openArchive(src, release string) (*source.Archive, error) {
 		}
 		return source.Open(path)
 	}
-	if release == "" {
-		var err error
-		if release, err = source.Running(); err != nil {
-			return nil, err
-		}
+	release, err := runningOr(release)
+	if err != nil {
+		return nil, err
 	}
 	a, err := source.Find(release)
 	if errors.Is(err, source.ErrRelease) {
@@ -50,6 +48,14 @@ func openArchive(src, release string) (*source.Archive, error) {
 			"or name an archive as SOURCE")
 	}
 	return a, err
+}
+
+// runningOr returns the release that is asked for, or else the running kernel's.
+func runningOr(release string) (string, error) {
+	if release != "" {
+		return release, nil
+	}
+	return source.Running()
 }
 
 // load makes a tree of an archive. Errors name its file.

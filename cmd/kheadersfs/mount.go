@@ -19,8 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/fs"
-	"github.com/kheadersfs/kheadersfs/index"
-	"github.com/kheadersfs/kheadersfs/index/source"
 )
 
 func mountCommand(args []string, stdout, stderr io.Writer) error {
@@ -88,10 +86,15 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	release, _ := t.Release() // checkRelease has the error, where it matters
+	release, releaseErr := t.Release()
 	step("loaded %d entries, %d bytes, of kernel %s", t.Len(), t.Bytes, release)
-	if err := checkRelease(c, a, t, logger); err != nil {
-		return nil, err
+	if isFind(c.source) { // one that was named is taken at its word
+		if releaseErr != nil {
+			return nil, fmt.Errorf("%s: %w", a.Path, releaseErr)
+		}
+		if err := checkRelease(c, a.Path, release, logger); err != nil {
+			return nil, err
+		}
 	}
 	source := "kheaders"
 	if c.source != "" {
@@ -137,33 +140,20 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	return m, nil
 }
 
-// checkRelease compares the release of headers that were found, not named,
-// with what was looked for.
-func checkRelease(c *mountConfig, a *source.Archive, t *index.Tree, logger *log.Logger) error {
-	if !isFind(c.source) {
-		return nil
-	}
-	want := c.release
-	if want == "" {
-		var err error
-		if want, err = source.Running(); err != nil {
-			return err
-		}
-	}
-	got, err := t.Release()
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.Path, err)
-	}
-	if got == want {
-		return nil
+// checkRelease compares the release of headers that were found with what was
+// looked for.
+func checkRelease(c *mountConfig, path, got string, logger *log.Logger) error {
+	want, err := runningOr(c.release)
+	if err != nil || got == want {
+		return err
 	}
 	if got == "" {
 		got = "an unknown kernel"
 	}
 	if c.strict {
-		return fmt.Errorf("%s: headers of %s instead of %s", a.Path, got, want)
+		return fmt.Errorf("%s: headers of %s instead of %s", path, got, want)
 	}
-	logger.Printf("warning: %s: headers of %s instead of %s", a.Path, got, want)
+	logger.Printf("warning: %s: headers of %s instead of %s", path, got, want)
 	return nil
 }
 

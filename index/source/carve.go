@@ -69,7 +69,7 @@ func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
 	}()
 	f, err := elf.NewFile(r)
 	if err != nil {
-		return KindModule, -1, -1, nil //nolint:nilerr // searched instead
+		return KindModule, -1, -1, nil // searched instead
 	}
 	kind = KindModule
 	if f.Type != elf.ET_REL {
@@ -83,7 +83,7 @@ func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
 	}
 	all, err := f.Symbols()
 	if err != nil {
-		return kind, -1, -1, nil //nolint:nilerr // searched instead
+		return kind, -1, -1, nil // searched instead
 	}
 	for _, s := range all {
 		if s.Name != symbolStart && s.Name != symbolEnd {

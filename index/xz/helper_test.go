@@ -9,30 +9,15 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
-	"os/exec"
 	"runtime"
 	"testing"
 
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// command runs a filter over data.
-func command(t testing.TB, data []byte, name string, args ...string) []byte {
-	t.Helper()
-	need.Command(t, name)
-	cmd := exec.Command(name, args...)
-	var stderr bytes.Buffer
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(data), &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, &stderr)
-	}
-	return out
-}
-
 func xzOf(t testing.TB, data []byte, args ...string) []byte {
 	t.Helper()
-	return command(t, data, "xz", append([]string{"-c", "-q", "--no-warn"}, args...)...)
+	return need.Filter(t, data, "xz", append([]string{"-c", "-q", "--no-warn"}, args...)...)
 }
 
 // text returns n bytes that look like a header, always the same.

@@ -6,6 +6,7 @@
 package need
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,4 +32,18 @@ func Command(t testing.TB, names ...string) {
 		_, err := exec.LookPath(name)
 		That(t, err == nil, "the command %s", name)
 	}
+}
+
+// Filter runs a command over data, and returns what it prints.
+func Filter(t testing.TB, data []byte, name string, args ...string) []byte {
+	t.Helper()
+	Command(t, name)
+	cmd := exec.Command(name, args...)
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(data), &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %q: %v: %s", name, args, err, &stderr)
+	}
+	return out
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -17,15 +16,7 @@ import (
 // xz packs data by the xz command.
 func xz(t testing.TB, data []byte, options string) []byte {
 	t.Helper()
-	need.Command(t, "xz")
-	cmd := exec.Command("xz", "-c", "-q", "--format=raw", "--lzma2="+options)
-	var stderr bytes.Buffer
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(data), &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("xz: %v: %s", err, &stderr)
-	}
-	return out
+	return need.Filter(t, data, "xz", "-c", "-q", "--format=raw", "--lzma2="+options)
 }
 
 func TestCommand(t *testing.T) {
