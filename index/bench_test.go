@@ -125,7 +125,7 @@ func BenchmarkDecodeIndex(b *testing.B) {
 	b.SetBytes(int64(len(index)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := decodeIndex(index, f.Unpacked()); err != nil {
+		if _, err := decodeIndex(index, f.Unpacked(), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

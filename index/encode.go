@@ -53,28 +53,36 @@ func (x *Indexer) Add(h *tar.Header, off int64) error {
 func (x *Indexer) MoveLast(off int64) { x.last.off = off }
 
 // Encode returns the index. Its size doesn't depend on offsets. content is the
-// SHA-256 of the data of all files in the order of the tar.
-func (x *Indexer) Encode(content [32]byte) ([]byte, error) {
+// SHA-256 of the data of all files in the order of the tar; the hot files lie in
+// front of the offset hot.
+func (x *Indexer) Encode(content [32]byte, hot int64) ([]byte, error) {
 	t := x.b.finish()
-	b := make([]byte, indexHeaderSize, indexHeaderSize+len(t.table)+len(t.strings))
-	copy(b, indexMagic)
-	le := binary.LittleEndian
-	le.PutUint32(b[8:], indexVersion)
-	le.PutUint32(b[16:], uint32(t.Len()))
-	le.PutUint32(b[20:], uint32(len(t.strings)))
-	copy(b[32:], content[:])
-	b = append(b, t.table...)
-	b = append(b, t.strings...)
-	le.PutUint32(b[12:], crc32.Checksum(b[16:], castagnoli))
+	b := encodeIndex(t.table, t.strings, content, hot)
 	if len(b) > maxIndex {
 		return nil, fmt.Errorf("the index of %d entries has %d bytes, more than the limit of %d", t.Len(), len(b), maxIndex)
 	}
 	return b, nil
 }
 
-// decodeIndex makes a Tree, without data, of an index. Everything in it is
-// checked, so that no later use can go wrong; size is that of the tar.
-func decodeIndex(b []byte, size int64) (*Tree, error) {
+func encodeIndex(table []byte, strings string, hash [32]byte, hot int64) []byte {
+	b := make([]byte, indexHeaderSize, indexHeaderSize+len(table)+len(strings))
+	copy(b, indexMagic)
+	le := binary.LittleEndian
+	le.PutUint32(b[8:], indexVersion)
+	le.PutUint32(b[16:], uint32(len(table)/entrySize))
+	le.PutUint32(b[20:], uint32(len(strings)))
+	le.PutUint64(b[24:], uint64(hot))
+	copy(b[32:], hash[:])
+	b = append(b, table...)
+	b = append(b, strings...)
+	le.PutUint32(b[12:], crc32.Checksum(b[16:], castagnoli))
+	return b
+}
+
+// decodeIndex makes a Tree of an index, whose data lies in the store, in a tar of
+// the given size. Everything in the index is checked, so that no later use can go
+// wrong.
+func decodeIndex(b []byte, size int64, s *store) (*Tree, error) {
 	le := binary.LittleEndian
 	if len(b) < indexHeaderSize || string(b[:8]) != indexMagic {
 		return nil, errors.New("index: not one")
@@ -91,8 +99,8 @@ func decodeIndex(b []byte, size int64) (*Tree, error) {
 		return nil, fmt.Errorf("index: %d entries, outside of the limits of 1 and %d", entries, maxEntries)
 	case int64(len(b)) != indexHeaderSize+entries*entrySize+text:
 		return nil, fmt.Errorf("index: %d bytes do not hold %d entries and %d bytes of names", len(b), entries, text)
-	case le.Uint64(b[24:]) != 0:
-		return nil, errors.New("index: a reserved field is not zero")
+	case le.Uint64(b[24:]) > uint64(size):
+		return nil, errors.New("index: hot files outside of the archive")
 	}
 	table := b[indexHeaderSize:][:entries*entrySize]
 	t := &Tree{table: table, strings: string(b[indexHeaderSize+len(table):])}
@@ -100,6 +108,7 @@ func decodeIndex(b []byte, size int64) (*Tree, error) {
 	if err := t.check(size); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
+	t.data.Store(&data{store: s, table: table, hot: int64(le.Uint64(b[24:]))})
 	return t, nil
 }
 

@@ -39,7 +39,7 @@ func indexOf(t testing.TB, members ...member) (index, tarBytes []byte) {
 		must(t, err)
 		must(t, w.Flush())
 	}
-	index, err := x.Encode([32]byte{1, 2, 3})
+	index, err := x.Encode([32]byte{1, 2, 3}, 0)
 	must(t, err)
 	return index, append(b.Bytes(), make([]byte, 2*tarBlock)...)
 }
@@ -54,7 +54,7 @@ func fixIndex(b []byte) []byte {
 
 // withZeros gives a tree data of zeros, so that all of it can be read.
 func withZeros(tree *Tree, size int) *Tree {
-	tree.data = newStore([]block{{0, size}}, 0, func(int, []byte) ([]byte, error) { return make([]byte, size), nil })
+	tree.data.Load().store = newStore([]block{{0, size}}, 0, func(int, []byte) ([]byte, error) { return make([]byte, size), nil })
 	return tree
 }
 
@@ -87,7 +87,7 @@ func TestIndexRoundTrip(t *testing.T) {
 	for _, test := range indexed {
 		t.Run(test.name, func(t *testing.T) {
 			b, tarBytes := indexOf(t, test.members...)
-			tree, err := decodeIndex(b, int64(len(tarBytes)))
+			tree, err := decodeIndex(b, int64(len(tarBytes)), nil)
 			must(t, err)
 			want := walked(t, tarBytes)
 			if !bytes.Equal(tree.table, want.table) || tree.strings != want.strings || tree.Bytes != want.Bytes {
@@ -110,12 +110,12 @@ func TestMoveLast(t *testing.T) {
 	x := NewIndexer()
 	f := file("a", "12345")
 	must(t, x.Add(&f.header, 0))
-	before, err := x.Encode([32]byte{})
+	before, err := x.Encode([32]byte{}, 0)
 	must(t, err)
 	x.MoveLast(1 << 29)
-	after, err := x.Encode([32]byte{})
+	after, err := x.Encode([32]byte{}, 0)
 	must(t, err)
-	tree, err := decodeIndex(after, 1<<30)
+	tree, err := decodeIndex(after, 1<<30, nil)
 	must(t, err)
 	if id, ok := tree.Find("a"); !ok || tree.Entry(id).at != 1<<29 || len(before) != len(after) {
 		t.Errorf("%+v, %d and %d bytes", tree.Entry(id), len(before), len(after))
@@ -214,7 +214,7 @@ func TestBadIndex(t *testing.T) {
 		{"most strings", func(x *badIndex) { le.PutUint32(x.header[20:], 1<<32-1) }, "bytes do not hold 10 entries and 4294967295 bytes of names"},
 		{"no strings", func(x *badIndex) { le.PutUint32(x.header[20:], 0) }, "bytes do not hold 10 entries and 0 bytes of names"},
 		{"trailing bytes", func(x *badIndex) { x.behind = "x" }, "bytes do not hold 10 entries and"},
-		{"reserved, header", func(x *badIndex) { x.header[31] = 1 }, "index: a reserved field is not zero"},
+		{"hot files outside", func(x *badIndex) { x.header[31] = 1 }, "index: hot files outside of the archive"},
 		{"strings that nobody uses", func(x *badIndex) { x.strings = append(x.strings, "more"...) }, ""}, // Verify finds them
 
 		{"name outside", func(x *badIndex) { x.set(iA, 0, 4, uint64(len(x.strings))) }, "entry 1: a name outside of the names"},
@@ -314,7 +314,7 @@ func TestBadIndex(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			x := goodIndex(t)
 			test.change(x)
-			tree, err := decodeIndex(x.bytes(), badSize)
+			tree, err := decodeIndex(x.bytes(), badSize, nil)
 			switch {
 			case test.want == "" && err != nil:
 				t.Error(err)
@@ -331,7 +331,7 @@ func TestIndexVersion(t *testing.T) {
 	for _, v := range []uint32{0, 2, 1 << 31} {
 		x := goodIndex(t)
 		binary.LittleEndian.PutUint32(x.header[8:], v)
-		if _, err := decodeIndex(x.bytes(), badSize); !errors.Is(err, errVersion) || err.Error() != fmt.Sprintf("index: an index of another version: %d", v) {
+		if _, err := decodeIndex(x.bytes(), badSize, nil); !errors.Is(err, errVersion) || err.Error() != fmt.Sprintf("index: an index of another version: %d", v) {
 			t.Errorf("version %d: %v", v, err)
 		}
 	}
@@ -371,9 +371,9 @@ func TestIndexLimits(t *testing.T) {
 		{"path", chain(repeat(long, 15, long[1:], "f")...), false},
 		{"long paths", chain(repeat(long, 128)...), false},
 	} {
-		b, err := test.x.Encode([32]byte{})
+		b, err := test.x.Encode([32]byte{}, 0)
 		must(t, err)
-		tree, err := decodeIndex(b, 0)
+		tree, err := decodeIndex(b, 0, nil)
 		if test.good && err != nil || !test.good && (err == nil || !strings.HasSuffix(err.Error(), ": too deep")) {
 			t.Errorf("%s, %d entries: %v", test.name, test.x.b.entries, err)
 		}
@@ -386,7 +386,7 @@ func TestIndexLimits(t *testing.T) {
 	for i := range 25_000 {
 		must(t, x.b.insert(x.b.root, fmt.Sprint(i), &inode{kind: kindFile}))
 	}
-	if _, err := x.Encode([32]byte{}); err == nil || !strings.Contains(err.Error(), "more than the limit of 1048512") {
+	if _, err := x.Encode([32]byte{}, 0); err == nil || !strings.Contains(err.Error(), "more than the limit of 1048512") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -398,17 +398,17 @@ func TestIndexFlips(t *testing.T) {
 		for _, bit := range []byte{1, 0x80, 0xff} {
 			bad := bytes.Clone(good)
 			bad[i] ^= bit
-			if _, err := decodeIndex(bad, badSize); err == nil {
+			if _, err := decodeIndex(bad, badSize, nil); err == nil {
 				t.Errorf("byte %d: no error", i)
 			}
 			// With the checksum made right, it is refused, or a tree.
-			if tree, err := decodeIndex(fixIndex(bad), badSize); err == nil {
+			if tree, err := decodeIndex(fixIndex(bad), badSize, nil); err == nil {
 				checkTree(t, withZeros(tree, badSize))
 			}
 		}
 	}
 	for n := range good {
-		if _, err := decodeIndex(fixIndex(bytes.Clone(good[:n])), badSize); err == nil {
+		if _, err := decodeIndex(fixIndex(bytes.Clone(good[:n])), badSize, nil); err == nil {
 			t.Errorf("cut to %d bytes: no error", n)
 		}
 	}
@@ -436,7 +436,7 @@ func FuzzDecodeIndex(f *testing.F) {
 				binary.LittleEndian.PutUint32(b[20:], n-binary.LittleEndian.Uint32(b[16:])*entrySize)
 			}
 		}
-		if tree, err := decodeIndex(fixIndex(b), int64(size)); err == nil {
+		if tree, err := decodeIndex(fixIndex(b), int64(size), nil); err == nil {
 			checkTree(t, withZeros(tree, int(size)))
 		}
 	})
@@ -448,12 +448,12 @@ func TestIndexOverlap(t *testing.T) {
 	for i := range 3 {
 		must(t, x.Add(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprint(i), Size: 4000}, 512))
 	}
-	b, err := x.Encode([32]byte{})
+	b, err := x.Encode([32]byte{}, 0)
 	must(t, err)
-	if _, err := decodeIndex(b, 10000); err == nil || !strings.Contains(err.Error(), "files of 12000 bytes in an archive of 10000") {
+	if _, err := decodeIndex(b, 10000, nil); err == nil || !strings.Contains(err.Error(), "files of 12000 bytes in an archive of 10000") {
 		t.Error(err)
 	}
-	if _, err := decodeIndex(b, 12000); err != nil {
+	if _, err := decodeIndex(b, 12000, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -150,7 +150,8 @@ func treeAndBlocks(tarBytes []byte) (*Tree, [][]byte, error) {
 		return nil, nil, err
 	}
 	t := b.finish()
-	t.data, err = p.finish()
+	s, err := p.finish()
+	t.data.Store(&data{store: s, table: t.table})
 	return t, p.packed, err
 }
 

@@ -3,7 +3,6 @@
 package index
 
 import (
-	"crypto/sha256"
 	"io"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
@@ -12,7 +11,7 @@ import (
 // load decodes an archive once, and makes a Tree that doesn't need it any more.
 // Decoding runs beside reading the tar and compressing its files again, so the
 // cost is that of the slowest, decoding LZMA2.
-func load(f *xz.File, archive []byte) (*Tree, error) {
+func load(f *xz.File) (*Tree, error) {
 	p, err := newPacker()
 	if err != nil {
 		return nil, err
@@ -21,10 +20,11 @@ func load(f *xz.File, archive []byte) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.data, err = p.finish(); err != nil {
+	store, err := p.finish()
+	if err != nil {
 		return nil, err
 	}
-	t.Hash = sha256.Sum256(archive)
+	t.data.Store(&data{store: store, table: t.table})
 	return t, nil
 }
 

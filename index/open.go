@@ -5,6 +5,7 @@ package index
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,26 +13,65 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
-// Open makes a Tree of a .tar.xz.
+// Open makes a Tree of an archive, a .tar.xz or a cache file.
 //
-// An archive that carries its own index (docs/format.md) is opened by decoding
-// its last block, some milliseconds, and is kept: other blocks are decoded, and
-// their checks looked at, as files in them are read. Any other archive is
-// decoded once, whole, which takes a third of a second for a kernel's headers;
-// every check in it is looked at, and with an error there is no Tree.
+// One that carries its own index (docs/format.md) is opened by decoding its last
+// block, some milliseconds, and is kept: other blocks are decoded, and their
+// checks looked at, as files in them are read. Any other archive is decoded once,
+// whole, which takes a fifth of a second for a kernel's headers; every check in it
+// is looked at, and with an error there is no Tree.
 func Open(archive []byte) (*Tree, error) {
+	return OpenCached(archive, func([32]byte) *Tree { return nil })
+}
+
+// OpenCached is Open, but for an archive that would have to be decoded whole: if
+// cached returns a tree for its SHA-256, it is that one.
+func OpenCached(archive []byte, cached func(hash [32]byte) *Tree) (*Tree, error) {
+	if IsSeekable(archive) {
+		return OpenSeekable(bytes.NewReader(archive), int64(len(archive)))
+	}
 	f, err := xz.Parse(archive)
 	if err != nil {
 		return nil, err
 	}
 	t, err := openPacked(f)
-	if err != nil {
-		return nil, err
+	if t != nil || err != nil {
+		return t, err
 	}
-	if t != nil {
+	hash := sha256.Sum256(archive)
+	if t := cached(hash); t != nil {
 		return t, nil
 	}
-	return load(f, archive)
+	if t, err = load(f); err != nil {
+		return nil, err
+	}
+	t.Hash = hash
+	return t, nil
+}
+
+// A Layout tells what an archive is made of.
+type Layout struct {
+	Streams  int    // of an .xz
+	Blocks   int    // of an .xz, or frames of a cache file
+	Check    string // none, CRC32, CRC64, SHA-256, or XXH64
+	Unpacked int64  // bytes of the tar
+}
+
+// LayoutOf takes an archive apart, and decodes nothing.
+func LayoutOf(archive []byte) (Layout, error) {
+	if IsSeekable(archive) {
+		t, err := Open(archive)
+		if err != nil {
+			return Layout{}, err
+		}
+		s := t.data.Load().store
+		return Layout{Blocks: len(s.blocks), Check: "XXH64", Unpacked: s.size()}, nil
+	}
+	f, err := xz.Parse(archive)
+	if err != nil {
+		return Layout{}, err
+	}
+	return Layout{Streams: len(f.Streams), Blocks: len(f.Blocks), Check: f.Streams[0].String(), Unpacked: f.Unpacked()}, nil
 }
 
 // packedCache is how many bytes of a packed archive's blocks are kept decoded.
@@ -52,27 +92,27 @@ func openPacked(f *xz.File) (*Tree, error) {
 		return nil, nil
 	}
 	decode := func(i int, buf []byte) ([]byte, error) { return decodeBlock(f, i, buf) }
-	data, err := decode(last, nil)
+	end, err := decode(last, nil)
 	if err != nil {
 		return nil, err
 	}
-	h, err := tar.NewReader(bytes.NewReader(data)).Next()
+	h, err := tar.NewReader(bytes.NewReader(end)).Next()
 	if err != nil {
 		return nil, fmt.Errorf("tar: %w", err)
 	}
-	t, err := decodeIndex([]byte(h.PAXRecords["comment"]), f.Unpacked())
+	blocks := make([]block, len(f.Blocks))
+	for i, b := range f.Blocks {
+		blocks[i] = block{b.Start, int(b.Length)}
+	}
+	store := newStore(blocks, packedCache, decode)
+	store.add(last, end)
+	t, err := decodeIndex([]byte(h.PAXRecords["comment"]), f.Unpacked(), store)
 	if errors.Is(err, errVersion) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	blocks := make([]block, len(f.Blocks))
-	for i, b := range f.Blocks {
-		blocks[i] = block{b.Start, int(b.Length)}
-	}
-	t.data = newStore(blocks, packedCache, decode)
-	t.data.add(last, data)
 	t.packed = true
 	return t, nil
 }

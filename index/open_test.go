@@ -48,7 +48,7 @@ func packedOf(t testing.TB, change func(index []byte) []byte, groups ...[]member
 	must(t, x.Add(&last.header, 0))
 	content.Write([]byte(last.data))
 	global := func() []byte {
-		index, err := x.Encode([32]byte(content.Sum(nil)))
+		index, err := x.Encode([32]byte(content.Sum(nil)), 0)
 		must(t, err)
 		if change != nil {
 			index = change(index)
@@ -87,9 +87,9 @@ func openCounting(t testing.TB, archive []byte) (*Tree, []int) {
 	if !tree.HasIndex() {
 		t.Fatal("the archive has no index")
 	}
-	counts := make([]int, len(tree.data.blocks))
-	decode := tree.data.decode
-	tree.data.decode = func(i int, buf []byte) ([]byte, error) {
+	counts := make([]int, len(tree.data.Load().blocks))
+	decode := tree.data.Load().decode
+	tree.data.Load().decode = func(i int, buf []byte) ([]byte, error) {
 		counts[i]++
 		return decode(i, buf)
 	}
@@ -122,7 +122,7 @@ func TestOpenPacked(t *testing.T) {
 	checkTree(t, tree)
 	f, err := xz.Parse(archive)
 	must(t, err)
-	stock, err := load(f, archive)
+	stock, err := load(f)
 	must(t, err)
 	if stock.HasIndex() {
 		t.Error("what was decoded whole has an index")
@@ -249,7 +249,7 @@ func TestPackedDamagedBlock(t *testing.T) {
 					}
 				}
 			}
-			checkCache(t, tree.data)
+			checkCache(t, tree.data.Load().store)
 			var damage *DamageError
 			if err := Verify(bad); !errors.As(err, &damage) || len(damage.Blocks) != 1 {
 				t.Errorf("block %d, %s: verify: %v", i, name, err)

@@ -56,8 +56,7 @@ type packer struct {
 }
 
 func newPacker() (*packer, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(blockSize), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
+	enc, err := newEncoder()
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func TestReadInParallel(t *testing.T) {
 	}
 	tree, err := treeOf(tarOf(t, members...))
 	must(t, err)
-	if n := len(tree.data.blocks); n != 3*memoryCache/blockSize {
+	if n := len(tree.data.Load().blocks); n != 3*memoryCache/blockSize {
 		t.Fatalf("%d blocks", n)
 	}
 	var wait sync.WaitGroup
@@ -91,7 +91,7 @@ func TestReadInParallel(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	checkCache(t, tree.data)
+	checkCache(t, tree.data.Load().store)
 }
 
 // checkCache: nobody uses a block any more but the cache, which holds no more
@@ -124,17 +124,17 @@ func TestDamageLater(t *testing.T) {
 	hit := func(e Entry, b block) bool {
 		return e.Size > 0 && int64(e.at) < b.start+int64(b.size) && int64(e.at)+e.Size > b.start
 	}
-	for i, good := range tree.data.blocks {
+	for i, good := range tree.data.Load().blocks {
 		whole := packed[i]
 		short := whole[:len(whole)-1]
 		flipped := bytes.Clone(whole)
 		flipped[len(flipped)/2] ^= 0x10
 		next := (i + 1) % len(packed)
 		for kind, bad := range map[string][]byte{"cut": short, "flipped": flipped, "nothing": nil, "another": packed[next]} {
-			if kind == "another" && tree.data.blocks[next].size == good.size {
+			if kind == "another" && tree.data.Load().blocks[next].size == good.size {
 				continue // a right block, if not the right one
 			}
-			tree.data.cached = nil
+			tree.data.Load().cached = nil
 			packed[i] = bad
 			for name, want := range data {
 				id, _ := tree.Find(name)
@@ -159,7 +159,7 @@ func TestDamageLater(t *testing.T) {
 			}
 		}
 	}
-	checkCache(t, tree.data)
+	checkCache(t, tree.data.Load().store)
 }
 
 // All who wait for a damaged block are told.
@@ -185,8 +185,8 @@ func TestDamageInParallel(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if len(tree.data.cached) > 0 {
-		t.Errorf("%d damaged blocks are kept", len(tree.data.cached))
+	if len(tree.data.Load().cached) > 0 {
+		t.Errorf("%d damaged blocks are kept", len(tree.data.Load().cached))
 	}
 }
 

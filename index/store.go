@@ -68,6 +68,24 @@ func (s *store) add(i int, data []byte) {
 	s.cached = append(s.cached, d)
 }
 
+// size is the number of bytes in the row.
+func (s *store) size() int64 {
+	if len(s.blocks) == 0 {
+		return 0
+	}
+	last := s.blocks[len(s.blocks)-1]
+	return last.start + int64(last.size)
+}
+
+// ReadAt is readAt as io.ReaderAt has it. Who asks for no more than there is
+// gets all of it.
+func (s *store) ReadAt(p []byte, off int64) (int, error) {
+	if err := s.readAt(p, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 // readAt fills p with the bytes at off.
 func (s *store) readAt(p []byte, off int64) error {
 	i := sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].start > off }) - 1

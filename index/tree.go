@@ -8,14 +8,16 @@
 // for either. File data lies in small blocks, compressed each by itself, and is
 // decompressed as it is read.
 //
-// Nothing in a Tree changes once it has been made, so all methods may be
-// called by any number of goroutines at once.
+// What a Tree tells doesn't change once it has been made, and all methods may be
+// called by any number of goroutines at once. Where its data lies may change.
 package index
 
 import (
 	"encoding/binary"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -36,8 +38,23 @@ type Tree struct {
 
 	table   []byte // entrySize bytes an entry
 	strings string // names and link targets
-	data    *store
 	packed  bool
+	data    atomic.Pointer[data]
+
+	hotOnce sync.Once
+	hot     []ID
+
+	mending sync.Mutex
+	mend    func(cause error) (*Tree, error)
+}
+
+// data is the bytes of a tree's files.
+type data struct {
+	*store
+	table []byte // as the tree's, with the offsets of files in this store
+	// The hot files lie in front of this offset, in their order; 0 if they may
+	// lie anywhere.
+	hot int64
 }
 
 // An Entry is one name in a Tree.
@@ -210,8 +227,15 @@ func (t *Tree) ReadAt(id ID, p []byte, off int64) (int, error) {
 	if short {
 		p = p[:e.Size-off]
 	}
-	if err := t.data.readAt(p, int64(e.at)+off); err != nil {
-		return 0, err
+	for {
+		d := t.data.Load()
+		err := d.readAt(p, d.offset(id)+off)
+		if err == nil {
+			break
+		}
+		if err := t.mendData(d, err); err != nil {
+			return 0, err
+		}
 	}
 	if short {
 		return len(p), io.EOF

@@ -74,11 +74,12 @@ func (o *once) get(t testing.TB, name string, build func(path string) error) str
 
 var program, raceProgram, stock, unpacked once
 
-// kheadersfs returns the path of the program.
+// kheadersfs returns the path of the program, which keeps nothing in root's cache
+// unless it is told a directory.
 func kheadersfs(t testing.TB) string {
 	t.Helper()
 	return program.get(t, "kheadersfs", func(path string) error {
-		return output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-o", path, "../cmd/kheadersfs"))
+		return output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-X main.systemCache=", "-o", path, "../cmd/kheadersfs"))
 	})
 }
 
@@ -86,7 +87,7 @@ func kheadersfs(t testing.TB) string {
 func kheadersfsRace(t testing.TB) string {
 	t.Helper()
 	return raceProgram.get(t, "kheadersfs-race", func(path string) error {
-		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-o", path, "../cmd/kheadersfs"))
+		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-ldflags", "-X main.systemCache=", "-o", path, "../cmd/kheadersfs"))
 	})
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/source"
-	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
 // isFind tells whether a SOURCE means that it is to be found. fstab needs
@@ -80,9 +79,9 @@ type archiveInfo struct {
 	Offset   int64  `json:"offset"`   // of the archive in the file (unpacked, if it is packed)
 	Size     int    `json:"size"`     // of the archive, in bytes
 	Release  string `json:"release"`  // of the kernel, from utsrelease.h; empty if that is missing
-	Streams  int    `json:"streams"`  // xz streams
-	Blocks   int    `json:"blocks"`   // xz blocks
-	Check    string `json:"check"`    // none, CRC32, CRC64, or SHA-256; of the first stream
+	Streams  int    `json:"streams"`  // xz streams; 0 in a cache file
+	Blocks   int    `json:"blocks"`   // xz blocks, or zstd frames
+	Check    string `json:"check"`    // none, CRC32, CRC64, or SHA-256; of the first stream; XXH64 in a cache file
 	Index    bool   `json:"index"`    // the archive carries one, and is read block by block
 	Entries  int    `json:"entries"`  // files, directories and links, the top directory too
 	Files    int64  `json:"files"`    // bytes in all files together
@@ -103,7 +102,7 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f, err := xz.Parse(a.Data)
+	l, err := index.LayoutOf(a.Data)
 	if err != nil {
 		return err
 	}
@@ -113,8 +112,8 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	}
 	info := archiveInfo{
 		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: kernel,
-		Streams: len(f.Streams), Blocks: len(f.Blocks), Check: f.Streams[0].String(),
-		Index: t.HasIndex(), Entries: t.Len(), Files: t.Bytes, Unpacked: f.Unpacked(),
+		Streams: l.Streams, Blocks: l.Blocks, Check: l.Check,
+		Index: t.HasIndex(), Entries: t.Len(), Files: t.Bytes, Unpacked: l.Unpacked,
 	}
 	if *asJSON {
 		e := json.NewEncoder(stdout)
@@ -128,7 +127,11 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	}
 	fmt.Fprintf(w, "size\t%d bytes\n", info.Size)
 	fmt.Fprintf(w, "kernel\t%s\n", info.Release)
-	fmt.Fprintf(w, "xz\t%d streams, %d blocks, check %s\n", info.Streams, info.Blocks, info.Check)
+	if info.Streams > 0 {
+		fmt.Fprintf(w, "xz\t%d streams, %d blocks, check %s\n", info.Streams, info.Blocks, info.Check)
+	} else {
+		fmt.Fprintf(w, "zstd\t%d frames, check %s\n", info.Blocks, info.Check)
+	}
 	if info.Index {
 		fmt.Fprintf(w, "index\tin the archive: blocks are decoded as they are read\n")
 	}

@@ -55,6 +55,7 @@ type mounted struct {
 	dir     string
 	dev     uint64 // of the mount, as in stat(2)
 	signals chan os.Signal
+	keep    func() (wait func()) // writes the cache file, if one is to be written
 }
 
 // mount does everything up to a mount that answers.
@@ -82,7 +83,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, err
 	}
 	step("found a headers archive of %d bytes in the %s %s", len(a.Data), a.Kind, a.Path)
-	t, err := load(a)
+	t, keep, err := loadCached(a, c, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err != nil {
 		return nil, mountError(err, dir)
 	}
-	m := &mounted{server: server, dir: dir, signals: signals}
+	m := &mounted{server: server, dir: dir, signals: signals, keep: keep}
 	if !fs.IsHandedOver(dir) {
 		var st unix.Stat_t
 		if err := unix.Stat(dir, &st); err != nil {
@@ -200,9 +201,11 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 			return err
 		}
 	}
+	wait := m.keep()
 	done := make(chan struct{})
 	go func() {
 		m.server.Wait()
+		wait()
 		close(done)
 	}()
 	select {

@@ -15,6 +15,8 @@ type mountConfig struct {
 	debug      bool
 	strict     bool
 	release    string
+	cacheDir   string
+	noCache    bool
 	options    []string // the words of -o, not looked at yet
 	readyFD    int      // see daemon.go
 
@@ -32,6 +34,8 @@ func newMountFlags(c *mountConfig) *pflag.FlagSet {
 	flags.BoolVarP(&c.foreground, "foreground", "f", false, "stay in the foreground")
 	flags.StringVar(&c.release, "release", "", "find the headers of kernel `R` instead of the running one's")
 	flags.BoolVar(&c.strict, "strict", false, "fail if the headers found are of another release")
+	flags.StringVar(&c.cacheDir, "cache-dir", "", "keep what was decoded in `DIR` (root: /var/cache/kheadersfs, else\nkheadersfs in $XDG_CACHE_HOME or ~/.cache)")
+	flags.BoolVar(&c.noCache, "no-cache", false, "keep it in memory")
 	flags.StringArrayVarP(&c.options, "options", "o", nil, "mount `options`, as in fstab; the flags above too, as release=R,strict")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what was found, and how long each step took")
 	flags.BoolVar(&c.debug, "debug", false, "log each FUSE request")
@@ -93,6 +97,10 @@ func (c *mountConfig) applyOption(word string) error {
 		c.verbose = true
 	case word == "debug":
 		c.debug = true
+	case word == "no-cache":
+		c.noCache = true
+	case name == "cache-dir" && value != "":
+		c.cacheDir = value
 	case name == "release" && hasValue:
 		if value == "" {
 			return usageErrorf("option %q names no release", word)

@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ const (
 	KindImage   = "kernel image"
 )
 
-// An Archive is a .tar.xz, whole and in memory.
+// An Archive is a .tar.xz, or what the cache makes of one, whole and in memory.
 type Archive struct {
 	Data   []byte
 	Path   string // the file that holds it
@@ -97,6 +98,9 @@ func Read(r io.ReaderAt, size int64) (*Archive, error) {
 			return nil, err
 		}
 		return readModule(unpacked)
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")) && isSeekable(r, size):
+		data, err := readAll(file, MaxArchive)
+		return &Archive{Data: data, Kind: KindArchive}, err
 	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
 		unpacked, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxModule))
@@ -117,6 +121,14 @@ func Read(r io.ReaderAt, size int64) (*Archive, error) {
 		return nil, errors.New("a compressed kernel image: give the vmlinux that it was made from, or the kheaders module")
 	}
 	return nil, errors.New("neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image")
+}
+
+// isSeekable tells whether a zstd file ends with a seek table
+// (contrib/seekable_format of the zstd sources), as cache files do.
+func isSeekable(r io.ReaderAt, size int64) bool {
+	var magic [4]byte
+	n, _ := r.ReadAt(magic[:], size-int64(len(magic)))
+	return n == len(magic) && binary.LittleEndian.Uint32(magic[:]) == 0x8f92eab1
 }
 
 func isELF(head []byte) bool { return bytes.HasPrefix(head, []byte("\x7fELF")) }

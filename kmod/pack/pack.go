@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/hot"
 )
 
 // DefaultBlockSize is what the benchmarks found best: see docs/benchmarks.md.
@@ -78,6 +79,7 @@ type tarBuilder struct {
 	start   int   // of the block that is not, in tar
 	index   *index.Indexer
 	content hash.Hash // of all data
+	hot     int64     // where the hot files end in the tar
 }
 
 func (b *tarBuilder) build(t *tree, o Options) error {
@@ -112,10 +114,21 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 			return err
 		}
 	}
-	names := lastIsFile(order(t, content), content)
+	names, n := hot.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string) ([]byte, bool) {
+		data, ok := content[name]
+		return data, ok
+	})
+	isHot := map[string]bool{}
+	for _, name := range names[:n] {
+		isHot[name] = true
+	}
+	names = lastIsFile(names, content)
 	for i, name := range names {
 		if i == len(names)-1 {
 			break
+		}
+		if !isHot[name] && b.hot == 0 {
+			b.hot = int64(b.tar.Len())
 		}
 		if err := b.add(header(t.members[name], content[name]), content[name]); err != nil {
 			return err
@@ -218,7 +231,7 @@ func (b *tarBuilder) end(h *tar.Header, data []byte) error {
 	if err := b.index.Add(h, 0); err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
-	draft, err := b.index.Encode(content)
+	draft, err := b.index.Encode(content, b.hot)
 	if err != nil {
 		return err
 	}
@@ -231,7 +244,7 @@ func (b *tarBuilder) end(h *tar.Header, data []byte) error {
 		return err
 	}
 	b.index.MoveLast(int64(b.tar.Len()))
-	final, err := b.index.Encode(content)
+	final, err := b.index.Encode(content, b.hot)
 	if err != nil {
 		return err
 	}

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package pack
+// Package hot tells which headers programs are likely to read, and in which
+// order: an archive whose files lie in that order has little of it decoded.
+package hot
 
 import (
 	"bytes"
-	"maps"
 	"path"
 	"slices"
 )
 
-// hot are the headers that tracing programs start from, the most common first:
+// Limits on what is hot. Of a kernel's headers 900 files are, 5 MB together.
+const (
+	maxFiles = 4096
+	maxBytes = 16 << 20
+)
+
+// roots are the headers that tracing programs start from, the most common first:
 // bcc and bpftrace force kconfig.h on every program, and tools for processes,
 // files, the network and disks begin with the next ones.
-var hot = []string{
+var roots = []string{
 	"linux/kconfig.h", "linux/types.h", "linux/sched.h", "linux/fs.h", "net/sock.h", "linux/blkdev.h",
 	"linux/ptrace.h", "linux/bpf.h", "linux/version.h", "linux/nsproxy.h", "linux/pid_namespace.h",
 	"linux/sched/signal.h", "linux/sched/task.h", "linux/cred.h", "linux/cgroup.h", "linux/interrupt.h",
@@ -22,38 +29,40 @@ var hot = []string{
 	"linux/netdevice.h", "linux/blk-mq.h", "linux/bio.h", "linux/tty.h",
 }
 
-// order returns the names of all members: those that one compile is likely to
-// read lie together. First the include closure of the hot headers, depth first,
-// in the order of inclusion; then the rest by path. Directives are looked at
-// textually, whatever condition they stand under. content has all members that
-// are files; links come with the rest.
-func order(t *tree, content map[string][]byte) []string {
-	o := &orderer{content: content, seen: map[string]bool{}}
-	for _, dir := range []string{"arch/" + t.arch + "/include", "include"} {
+// Order returns the given names: those that one compile is likely to read lie
+// together. First, as many as hot tells, the include closure of the hot headers,
+// depth first, in the order of inclusion; then the rest by path. Directives are
+// looked at textually, whatever condition they stand under. arch is as in the
+// directory arch/; read returns the bytes of a file, and nothing for what is none.
+func Order(names []string, arch string, read func(name string) (data []byte, ok bool)) (ordered []string, hot int) {
+	o := &orderer{read: read, seen: map[string]bool{}}
+	for _, dir := range []string{"arch/" + arch + "/include", "include"} {
 		o.search = append(o.search, dir)
 		if dir != "include" {
 			o.search = append(o.search, dir+"/generated")
 		}
 	}
-	for _, dir := range []string{"arch/" + t.arch + "/include", "include"} {
+	for _, dir := range []string{"arch/" + arch + "/include", "include"} {
 		o.search = append(o.search, dir+"/uapi", dir+"/generated/uapi")
 	}
-	for _, name := range hot {
+	for _, name := range roots {
 		o.include("", name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.members)) {
+	hot = len(o.names)
+	for _, name := range slices.Sorted(slices.Values(names)) {
 		if !o.seen[name] {
 			o.names = append(o.names, name)
 		}
 	}
-	return o.names
+	return o.names, hot
 }
 
 type orderer struct {
-	content map[string][]byte
-	search  []string // directories, as -I
-	seen    map[string]bool
-	names   []string
+	read   func(name string) ([]byte, bool)
+	search []string // directories, as -I
+	seen   map[string]bool
+	names  []string
+	bytes  int // of those
 }
 
 // include takes in what a file in dir gets with #include "name"; dir is empty
@@ -65,15 +74,19 @@ func (o *orderer) include(dir, name string) {
 	}
 	for _, d := range dirs {
 		file := path.Join(d, name)
-		text, ok := o.content[file]
+		if o.seen[file] {
+			return
+		}
+		text, ok := o.read(file)
 		if !ok {
 			continue
 		}
-		if o.seen[file] {
+		if len(o.names) == maxFiles || o.bytes+len(text) > maxBytes {
 			return
 		}
 		o.seen[file] = true
 		o.names = append(o.names, file)
+		o.bytes += len(text)
 		for line := range bytes.Lines(text) {
 			if name, quoted := directive(line); name != "" {
 				from := ""

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/index"
+)
+
+// Put begins to write the cache file of a tree; when it is there the tree is read
+// from it. That takes half a second of a processor that has nothing better to do.
+// Two who put the same tree both succeed: their files are the same.
+func (c *Cache) Put(t *index.Tree) {
+	c.writing.Go(func() {
+		// Who has just mounted is about to compile. The thread ends with this
+		// goroutine, so its priority is not put back.
+		runtime.LockOSThread()
+		unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+		if err := c.put(t); err != nil {
+			c.warn("no cache file in %s: %v", c.dir.Name(), err)
+		}
+		c.prune()
+	})
+}
+
+// Wait returns when nothing is being written any more.
+func (c *Cache) Wait() { c.writing.Wait() }
+
+func (c *Cache) put(t *index.Tree) (err error) {
+	dir, name := int(c.dir.Fd()), fileName(t.Hash)
+	part := "." + name + "." + rand.Text()
+	fd, err := unix.Openat(dir, part, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), part)
+	defer func() {
+		if err != nil {
+			f.Close()
+			unix.Unlinkat(dir, part, 0)
+		}
+	}()
+	if err := errors.Join(t.Write(f), f.Sync()); err != nil {
+		return err
+	}
+	cached, err := openTree(f, t.Hash)
+	if err != nil {
+		return err
+	}
+	if err := unix.Renameat(dir, part, dir, name); err != nil {
+		return err
+	}
+	if err := c.dir.Sync(); err != nil {
+		return err
+	}
+	c.watch(t)
+	return t.Switch(cached)
+}
+
+// prune removes what is too much: the files that were not used for the longest
+// time, and those that nobody can be writing any more.
+func (c *Cache) prune() {
+	dir := int(c.dir.Fd())
+	c.dir.Seek(0, io.SeekStart)
+	names, err := c.dir.Readdirnames(-1)
+	if err != nil {
+		c.warn("%v", err)
+		return
+	}
+	used := map[string]time.Time{}
+	for _, name := range names {
+		var st unix.Stat_t
+		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			continue
+		}
+		at := time.Unix(st.Mtim.Unix())
+		switch {
+		case isOurs(name):
+			used[name] = at
+		case name[0] == '.' && isOurs(strings.TrimSuffix(name[1:], path.Ext(name))) && time.Since(at) > time.Hour:
+			unix.Unlinkat(dir, name, 0)
+		}
+	}
+	last := slices.SortedFunc(maps.Keys(used), func(a, b string) int {
+		return cmp.Or(used[b].Compare(used[a]), strings.Compare(a, b))
+	})
+	for _, name := range last[min(Keep, len(last)):] {
+		unix.Unlinkat(dir, name, 0)
+	}
+}
+
+// isOurs knows the names of cache files of all versions, put aside or not.
+func isOurs(name string) bool {
+	hash, version, ok := strings.Cut(strings.TrimSuffix(name, bad), ".")
+	_, err := hex.DecodeString(hash)
+	return ok && err == nil && len(hash) == 64 && strings.HasPrefix(version, "v") && strings.HasSuffix(version, ".tar.zst")
+}
