@@ -16,6 +16,7 @@ import (
 	"io"
 	"log"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -32,6 +33,7 @@ type server struct {
 	tree               *index.Tree
 	generation         uint64 // a handle from another archive is never taken for ours
 	log                *log.Logger
+	ahead              atomic.Pointer[readAhead] // nil until the mount answers
 
 	// Set by Init, before any other request. A kernel that doesn't take ENOSYS
 	// for an answer (the flags are of Linux 3.16 and 5.1) is told to keep its
@@ -149,6 +151,9 @@ func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 	id, ok := s.entry(in.NodeId)
 	if !ok {
 		return nil, fuse.ENOENT
+	}
+	if a := s.ahead.Load(); a != nil {
+		a.read(id)
 	}
 	n, err := s.tree.ReadAt(id, buf, int64(in.Offset))
 	if err != nil && err != io.EOF {

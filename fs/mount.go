@@ -75,7 +75,8 @@ func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
 			mo.Options = append(mo.Options, f.word)
 		}
 	}
-	server, err := fuse.NewServer(newServer(t, o.Log), dir, mo)
+	s := newServer(t, o.Log)
+	server, err := fuse.NewServer(s, dir, mo)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +84,10 @@ func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
 	if err := server.WaitMount(); err != nil {
 		syscall.Unmount(dir, syscall.MNT_DETACH)
 		return nil, err
+	}
+	var st unix.Stat_t
+	if !IsHandedOver(dir) && unix.Stat(dir, &st) == nil {
+		s.ahead.Store(newReadAhead(t, dir, st.Dev))
 	}
 	return server, nil
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"strings"
-	"syscall"
 )
 
 // The index of an archive that carries its own: docs/format.md has it.
@@ -120,6 +119,7 @@ func (t *Tree) check(size int64) error {
 	depth := make([]uint8, n)
 	pathLen := make([]uint16, n)
 	next := ID(1) // the first child of the next directory
+	var before Entry
 	for id := ID(0); id < n; id++ {
 		r := t.record(id)
 		if err := t.checkStrings(r, id); err != nil {
@@ -130,51 +130,55 @@ func (t *Tree) check(size int64) error {
 		switch {
 		case id == Root && (!e.IsDir() || e.Parent != 0):
 			return bad("the first one is not the top directory")
-		case id > Root && e.Parent >= id:
-			return bad("lies in front of its directory")
-		case id > Root && !t.contains(e.Parent, id):
+		case id >= next:
 			return bad("is not among the children of its directory")
 		case e.Nsec >= 1e9:
 			return bad("an impossible time")
-		case e.Ino > id || t.Entry(e.Ino).Ino != e.Ino:
+		case e.Ino > id || e.Ino != id && t.Entry(e.Ino).Ino != e.Ino:
 			return bad("an impossible inode")
 		}
-		if id > Root {
+		if id > Root { // and its directory has been here
 			depth[id] = depth[e.Parent] + 1
 			pathLen[id] = pathLen[e.Parent] + uint16(len(e.Name)) + 1
 			if depth[id] > maxDepth || pathLen[id] > maxPath+1 {
 				return bad("too deep")
 			}
-			if before := t.Entry(id - 1); before.Parent == e.Parent && id-1 > Root && before.Name >= e.Name {
+			if before.Parent == e.Parent && id-1 > Root && before.Name >= e.Name {
 				return bad("is out of order")
 			}
 		}
+		before = e
 		switch {
 		case e.IsDir():
-			if ID(e.at) != next || next <= id || e.n > uint32(n-next) || e.Ino != id {
+			if ID(e.at) != next || e.n > uint32(n-next) || e.Ino != id {
 				return bad("impossible children")
 			}
-			next += ID(e.n)
+			for ; next-ID(e.at) < ID(e.n); next++ {
+				if t.parent(next) != id {
+					return fmt.Errorf("entry %d: is not among the children of its directory", next)
+				}
+			}
 			names[id] += 2
 			names[e.Parent]++
 			if id == Root {
 				names[id]--
 			}
 			continue
-		case e.Ino == id && !e.IsLink():
+		case e.Ino == id:
+			if e.IsLink() {
+				break
+			}
 			if int64(e.at) > size || e.Size > size-int64(e.at) {
 				return bad("data outside of the archive")
 			}
 			t.Bytes += e.Size
-		}
-		first := t.Entry(e.Ino)
-		if first.Mode != e.Mode || first.at != e.at || first.n != e.n || first.Sec != e.Sec || first.Nsec != e.Nsec {
-			return bad("is not the same as its inode's first name")
+		default:
+			first := t.Entry(e.Ino)
+			if first.Mode != e.Mode || first.at != e.at || first.n != e.n || first.Sec != e.Sec || first.Nsec != e.Nsec {
+				return bad("is not the same as its inode's first name")
+			}
 		}
 		names[e.Ino]++
-	}
-	if next != n {
-		return errors.New("entries that belong to no directory")
 	}
 	// Files lie apart from each other in a tar.
 	if t.Bytes > size {
@@ -199,8 +203,8 @@ func (t *Tree) checkStrings(r []byte, id ID) error {
 		return errors.New("a reserved field is not zero")
 	case !inside(le.Uint32(r), uint32(r[4])):
 		return errors.New("a name outside of the names")
-	case int(le.Uint32(r[12:])) >= t.Len() || int(le.Uint32(r[8:])) >= t.Len():
-		return errors.New("an inode or parent that is not there")
+	case int(le.Uint32(r[12:])) >= t.Len():
+		return errors.New("an inode that is not there")
 	}
 	name := t.name(r)
 	if bad := name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"); bad != (id == Root) || len(name) > 0 && id == Root {
@@ -215,8 +219,5 @@ func (t *Tree) checkStrings(r []byte, id ID) error {
 	return nil
 }
 
-// contains tells whether id is in the range of a directory's children.
-func (t *Tree) contains(dir, id ID) bool {
-	e := t.Entry(dir)
-	return e.Mode&syscall.S_IFMT == syscall.S_IFDIR && id >= ID(e.at) && id-ID(e.at) < ID(e.n)
-}
+// parent returns the directory of an entry, as the entry says.
+func (t *Tree) parent(id ID) ID { return ID(binary.LittleEndian.Uint32(t.record(id)[8:])) }
