@@ -105,6 +105,7 @@ func openPacked(f *xz.File) (*Tree, error) {
 		blocks[i] = block{b.Start, int(b.Length)}
 	}
 	store := newStore(blocks, packedCache, decode)
+	store.readAhead()
 	store.add(last, end)
 	t, err := decodeIndex([]byte(h.PAXRecords["comment"]), f.Unpacked(), store)
 	if errors.Is(err, errVersion) {

@@ -5,12 +5,19 @@ package index
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"sort"
 	"sync"
+	"time"
 )
 
 // minCached is the number of decoded blocks that are kept in any case.
 const minCached = 4
+
+// idle is how long decoded blocks are kept when no other is asked for. The kernel
+// keeps what has been read, so that it is mostly over then.
+const idle = time.Second
 
 // A BlockError tells that a block of file data can't be decoded.
 type BlockError struct {
@@ -33,8 +40,10 @@ type store struct {
 	keep    int // most decoded blocks to be kept
 
 	mu     sync.Mutex
-	cached []*decoded // the one used last in front
-	spare  [][]byte   // buffers of blocks that nobody uses any more
+	cached []*decoded  // the one used last in front
+	spare  [][]byte    // buffers of blocks that nobody uses any more
+	unread []bool      // blocks that may be decoded before they are asked for
+	idle   *time.Timer // of letting go of all blocks
 }
 
 type block struct {
@@ -50,6 +59,12 @@ func newStore(blocks []block, cacheBytes int, decode func(i int, buf []byte) ([]
 	}
 	s.keep = max(minCached, cacheBytes/max(1, s.largest))
 	return s
+}
+
+// readAhead has each block decoded once before it is asked for, when the two in
+// front of it are. That pays where decoding is slow.
+func (s *store) readAhead() {
+	s.unread = slices.Repeat([]bool{true}, len(s.blocks))
 }
 
 // A decoded block is made by who asks for it first; the others wait for ready.
@@ -109,17 +124,48 @@ func (s *store) readAt(p []byte, off int64) error {
 
 // decoded returns block i, which is to be released.
 func (s *store) decoded(i int) *decoded {
-	s.mu.Lock()
-	for at, d := range s.cached {
-		if d.block == i {
-			copy(s.cached[1:], s.cached[:at])
-			s.cached[0] = d
-			d.users++
-			s.mu.Unlock()
-			<-d.ready
-			return d
-		}
+	if s.inOrder(i) {
+		go func() { s.release(s.get(i + 1)) }()
 	}
+	return s.get(i)
+}
+
+// inOrder tells whether blocks are being read one after the other, so that the
+// one behind block i had better be decoded now. It says so once for each.
+func (s *store) inOrder(i int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i+1 >= len(s.unread) || !s.unread[i+1] || s.find(i-1) < 0 {
+		return false
+	}
+	s.unread[i+1] = false
+	return true
+}
+
+// find returns where a block is among those that are kept, -1 if it isn't. It is
+// called with mu held.
+func (s *store) find(block int) int {
+	return slices.IndexFunc(s.cached, func(d *decoded) bool { return d.block == block })
+}
+
+func (s *store) get(i int) *decoded {
+	s.mu.Lock()
+	if at := s.find(i); at >= 0 {
+		d := s.cached[at]
+		copy(s.cached[1:], s.cached[:at])
+		s.cached[0] = d
+		d.users++
+		s.mu.Unlock()
+		<-d.ready
+		return d
+	}
+	if s.unread != nil {
+		s.unread[i] = false
+	}
+	if s.idle == nil {
+		s.idle = time.AfterFunc(idle, s.drop)
+	}
+	s.idle.Reset(idle)
 	d := &decoded{block: i, ready: make(chan struct{}), users: 2}
 	if len(s.cached) == s.keep {
 		last := len(s.cached) - 1
@@ -144,6 +190,15 @@ func (s *store) decoded(i int) *decoded {
 	}
 	close(d.ready)
 	return d
+}
+
+// drop lets go of all blocks and buffers, and gives their memory back. Who reads
+// one of them now goes on.
+func (s *store) drop() {
+	s.mu.Lock()
+	s.cached, s.spare = nil, nil
+	s.mu.Unlock()
+	debug.FreeOSMemory()
 }
 
 func (s *store) release(d *decoded) {

@@ -23,13 +23,13 @@ func loadCached(a *source.Archive, c *mountConfig, logger *log.Logger) (t *index
 	var missed *cache.Cache
 	t, err = index.OpenCached(a.Data, func(hash [32]byte) *index.Tree {
 		kept := openCache(a.Path, c, logger)
-		if kept == nil {
-			return nil
-		}
-		if t := kept.Get(hash); t != nil {
-			return t
+		if kept != nil {
+			if t := kept.Get(hash); t != nil {
+				return t
+			}
 		}
 		missed = kept
+		saveMemory() // decoding makes more
 		return nil
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -60,9 +61,10 @@ type mounted struct {
 
 // mount does everything up to a mount that answers.
 func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
-	// What lives on is a few megabytes in few pieces. Collecting more often
-	// than usual costs little, and keeps the peak at what is really needed.
-	debug.SetGCPercent(25)
+	// Until the mount answers there is no garbage that is worth the time, unless
+	// it is much.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(32 << 20)
 
 	clock := time.Now()
 	step := func(format string, args ...any) {
@@ -104,9 +106,6 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 			source = a.Path
 		}
 	}
-	a = nil
-	debug.FreeOSMemory()
-
 	// From here on a signal must not leave a mount behind that nobody serves.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -139,6 +138,13 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	}
 	step("mounted on %s", dir)
 	return m, nil
+}
+
+// saveMemory has garbage collected more often than usual. What lives on is a few
+// megabytes in few pieces, so that costs little.
+func saveMemory() {
+	debug.SetGCPercent(25)
+	debug.SetMemoryLimit(math.MaxInt64)
 }
 
 // checkRelease compares the release of headers that were found with what was
@@ -201,6 +207,8 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 			return err
 		}
 	}
+	saveMemory()
+	debug.FreeOSMemory()
 	wait := m.keep()
 	done := make(chan struct{})
 	go func() {

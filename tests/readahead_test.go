@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestReadAhead reads one header that many programs begin with. The program then
+// reads those that come with it, so that who asks for one of them finds it in the
+// kernel's cache.
+func TestReadAhead(t *testing.T) {
+	for name, archive := range map[string]string{"stock": stockArchive(t), "packed": packedArchive(t)} {
+		t.Run(name, func(t *testing.T) {
+			mnt := mountpoint(t)
+			log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+			check(t, err)
+			cmd := exec.Command(kheadersfs(t), "-f", "--debug", archive, mnt)
+			cmd.Stderr = log
+			check(t, cmd.Start())
+			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+			eventually(t, "the mount", func() bool { return isMounted(t, mnt) })
+			content(t, filepath.Join(mnt, "include/linux/kconfig.h"))
+
+			reads := regexp.MustCompile(`rx \d+: READ n\d+ \{Fh 0 \[0 `)
+			eventually(t, "other headers to be read", func() bool {
+				return len(reads.FindAll(content(t, log.Name()), -1)) > 100
+			})
+			// In the first window lies what linux/types.h includes.
+			eventually(t, "a read that sends no request", func() bool {
+				before := strings.Count(string(content(t, log.Name())), ": rx ")
+				content(t, filepath.Join(mnt, "include/linux/types.h"))
+				return strings.Count(string(content(t, log.Name())), ": rx ") == before
+			})
+		})
+	}
+}
+
+// TestReadAheadIsNotBusy unmounts while headers are read ahead.
+func TestReadAheadIsNotBusy(t *testing.T) {
+	needMounts(t)
+	archive := packedArchive(t)
+	for i := range 20 {
+		mnt := mount(t, archive)
+		pid := daemon(mnt)
+		for _, name := range []string{"kconfig", "sched", "fs"}[:1+i%3] {
+			content(t, filepath.Join(mnt, "include/linux", name+".h"))
+		}
+		if err := unix.Unmount(mnt, 0); err != nil {
+			t.Fatal(fmt.Errorf("unmounting the %d. time: %w", i+1, err))
+		}
+		waitGone(t, pid)
+	}
+}
