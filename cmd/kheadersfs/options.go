@@ -99,7 +99,10 @@ func (c *mountConfig) applyOption(word string) error {
 		c.debug = true
 	case word == "no-cache":
 		c.noCache = true
-	case name == "cache-dir" && value != "":
+	case name == "cache-dir" && hasValue:
+		if value == "" {
+			return usageErrorf("option %q names no directory", word)
+		}
 		c.cacheDir = value
 	case name == "release" && hasValue:
 		if value == "" {
