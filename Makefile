@@ -27,7 +27,7 @@ install:
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -d -m 0755 $(DESTDIR)$(HEADERS)
 
-# System packages for test, lint, demo and bench, from Debian; only when missing.
+# System packages for test, lint and demo, from Debian; only when missing.
 .PHONY: deps
 deps:
 	tests/deps.sh
@@ -50,8 +50,10 @@ lint: deps
 demo: deps all
 	tests/demo.sh
 
+# Needs root. The other filesystems that it measures are installed here only.
 .PHONY: bench
-bench: deps all
+bench: all
+	tests/deps.sh bench
 	tests/bench.sh
 
 # Each fuzzer for FUZZTIME.

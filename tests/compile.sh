@@ -4,7 +4,8 @@
 # usage: tests/compile.sh TREE SOURCE OBJECT [FLAG...]
 #
 # Compiles a C file against a tree of kernel headers, with the include paths
-# and definitions that bcc uses: relative ones, in the tree.
+# and definitions that bcc uses: relative ones, in the tree. Who compiles often
+# sets CLANG_RESOURCE_DIR to what clang -print-resource-dir prints.
 set -eu
 
 tree=$1
@@ -19,7 +20,7 @@ esac
 
 cd "$tree"
 exec clang -O2 -c -o "$object" "$source" \
-  -nostdinc -isystem "$(clang -print-resource-dir)/include" \
+  -nostdinc -isystem "${CLANG_RESOURCE_DIR:-$(clang -print-resource-dir)}/include" \
   "-Iarch/$arch/include" "-Iarch/$arch/include/generated" -Iinclude \
   "-Iarch/$arch/include/uapi" "-Iarch/$arch/include/generated/uapi" \
   -Iinclude/uapi -Iinclude/generated/uapi -include ./include/linux/kconfig.h \

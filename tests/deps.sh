@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/deps.sh
+# usage: tests/deps.sh [bench]
 #
 # Installs the Debian packages that tests, lint and demo need, those that are
 # missing only. With nothing missing it needs neither root nor the network.
+# With bench, the other filesystems that the benchmarks compare with too; those
+# that this Debian doesn't have are named, and done without.
 set -eu
 
 packages="
@@ -13,20 +15,39 @@ packages="
   libarchive-tools perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
   linux-headers-$(dpkg --print-architecture)
 "
-missing=
-for p in $packages; do
-  case $(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) in
-  "install ok installed") ;;
-  *) missing="$missing $p" ;;
-  esac
-done
-[ -n "$missing" ] || exit 0
+peers=
+case $* in
+'') ;;
+bench) peers="archivemount e2fsprogs erofs-utils erofsfuse findutils fuse-archive squashfs-tools squashfuse tar" ;;
+*) echo "deps.sh: usage: tests/deps.sh [bench]" >&2; exit 2 ;;
+esac
 
-echo "installing:$missing"
+# missing prints those of the packages that are not installed.
+missing() {
+  for p in "$@"; do
+    case $(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) in
+    "install ok installed") ;;
+    *) printf ' %s' "$p" ;;
+    esac
+  done
+}
+# shellcheck disable=SC2086 # lists, here and below
+packages=$(missing $packages) peers=$(missing $peers)
+[ -n "$packages$peers" ] || exit 0
+
 as_root=
 if [ "$(id -u)" != 0 ]; then
   as_root=sudo
 fi
-$as_root apt-get update -q
-# shellcheck disable=SC2086 # a list
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+$as_root apt-get update -q || [ -z "$packages" ]
+for p in $peers; do
+  if [ -n "$(apt-cache madison "$p")" ]; then
+    packages="$packages $p"
+  else
+    echo "this Debian has no package $p"
+  fi
+done
+[ -n "$packages" ] || exit 0
+echo "installing:$packages"
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
