@@ -21,17 +21,16 @@ func (b *bench) report(w io.Writer) error {
 	p := &printer{w: w}
 	b.machine(p)
 	p.text(`## Against other filesystems`)
-	p.text(`Medians of %d rounds; in a round all subjects take turns, and a ratio (in brackets) is the
-median of the ratios within a round. Compare those: machines differ, and so do their hours. Archives, images and cache files
-lie on a tmpfs, so no disk is measured, and dropping caches leaves them where they are. A dash: nothing to measure, or not
-measured, for which see below. A measurement that takes more than %.0f s is given up, and what is still more work is not tried. Sixteen
-compiles at once, and memory, are measured in %d rounds.`, b.rounds-1, limit.Seconds(), min(b.rounds-1, few))
+	p.text(`Medians of %d rounds; sixteen compiles at once, and memory, of %d. In a round all subjects take turns, and a ratio (in
+brackets) is the median of the ratios within a round. Compare those: machines differ, and so do their hours. Archives, images
+and cache files lie on a tmpfs, so no disk is measured, and dropping caches leaves them where they are. A dash: nothing to
+measure, or not measured, for which see the end. What takes more than %.0f s is given up, and more of it is not tried.`, b.rounds-1, min(b.rounds-1, few), limit.Seconds())
 
 	p.text(`### Mounting`)
 	p.text(`From the start of the command until a header answers to stat(2); loop devices are set up by mount(8) meanwhile, tar
 unpacks into an empty directory of a tmpfs. Nothing is dropped before: each mount is new, and the programs are in memory.
-The first byte is of `+"`%s`"+`, just after. Four mounts are of the same file, started together; mount(8) gives all four
-the same loop device. A is compiled as below.`, kconfig)
+The first byte is of `+"`%s`"+`, just after. Four mounts are of the same file, started together; mount(8)
+gives all four the same loop device. A is compiled as below. Each name in the empty mount is a directory.`, kconfig)
 	b.table(p, []column{
 		{"mount, ms (÷ tar)", mounting, untar}, {"first byte, ms", firstByte, ""},
 		{"four at once, ms (÷ tar)", fourMounts, untar}, {"mount and compile A, ms (÷ tar)", mountAndA, untar},
@@ -40,9 +39,9 @@ the same loop device. A is compiled as below.`, kconfig)
 	p.text(`### The first time`)
 	p.text("In a new mount, with `sync; echo 3 >/proc/sys/vm/drop_caches` before it, and all programs in memory. What lies on a\n"+
 		"tmpfs stays in memory, so the tree there is never cold. Find is `%s`, which needs the attributes of each\n"+
-		"file. Read is `%s`. A includes `linux/types.h` and `linux/sched.h`,\n"+
-		"B `linux/fs.h`, `net/sock.h` and `linux/blkdev.h`; they are compiled to objects (`-c`), as bcc does, by `tests/compile.sh`:\n"+
-		"what a user waits for, in which clang itself has a large part.", findAll, readAll)
+		"name. Read is `%s`. A includes `linux/types.h` and `linux/sched.h`,\n"+
+		"B `linux/fs.h`, `net/sock.h` and `linux/blkdev.h`. Both are compiled to objects (`-c`) by `tests/compile.sh`: it is what\n"+
+		"a user waits for, and clang's own work is a large part of it.", findAll, readAll)
 	b.table(p, []column{
 		{"find, ms (÷ tmpfs)", coldFind, onTmpfs}, {"read, ms (÷ tmpfs)", coldRead, onTmpfs},
 		{"A, ms (÷ tmpfs)", coldA, onTmpfs}, {"B, ms (÷ tmpfs)", coldB, onTmpfs},
@@ -121,7 +120,7 @@ func (b *bench) machine(p *printer) {
 		}
 	}
 	p.text("- Linux %s, %d × %s, %d MiB of memory\n- headers of %s: %s\n- %s", strings.TrimSpace(string(release)),
-		runtime.NumCPU(), model, kib/1024, kernel, unpacked, strings.Join(versions, ", "))
+		runtime.NumCPU(), model, kib/1024, kernel, unpacked, strings.Join(versions, ",\n  "))
 }
 
 // table prints a line for each subject that has a number in one of the columns.
