@@ -21,10 +21,10 @@ func (b *bench) report(w io.Writer) error {
 	p := &printer{w: w}
 	b.machine(p)
 	p.text(`## Against other filesystems`)
-	p.text(`Medians of %d rounds; sixteen compiles at once, and memory, of %d. In a round all subjects take turns, and a ratio (in
-brackets) is the median of the ratios within a round. Compare those: machines differ, and so do their hours. Archives, images
-and cache files lie on a tmpfs, so no disk is measured, and dropping caches leaves them where they are. A dash: nothing to
-measure, or not measured, for which see the end. What takes more than %.0f s is given up, and more of it is not tried.`, b.rounds-1, min(b.rounds-1, few), limit.Seconds())
+	p.text(`Medians of %d rounds; program B, sixteen compiles at once, and memory, of %d. In a round all subjects take turns, and a
+ratio (in brackets) is the median of the ratios within a round. Compare those: machines differ, and so do their hours.
+Archives, images and cache files lie on a tmpfs, so no disk is measured, and dropping caches leaves them where they are. A dash:
+nothing to measure, or not measured, for which see the end. What takes more than %.0f s is given up, and more of it is not tried.`, b.rounds-1, min(b.rounds-1, few), limit.Seconds())
 
 	p.text(`### Mounting`)
 	p.text(`From the start of the command until a header answers to stat(2); loop devices are set up by mount(8) meanwhile, tar
