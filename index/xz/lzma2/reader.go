@@ -2,7 +2,12 @@
 
 package lzma2
 
-import "io"
+import (
+	"io"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // A Reader decodes LZMA2 through a window that holds the dictionary and not much
 // more, and hands out pieces of the window. It is for one goroutine
@@ -23,12 +28,12 @@ const overshoot = maxMatch + 32
 // NewReader returns a Reader of src, which begins with a chunk. dict is the size
 // of the dictionary that was declared, or the number of bytes that src decodes
 // to if that is less. The Reader takes dict bytes, an eighth of that more
-// (but 8 KB at least and 128 KB at most), and 60 KB.
+// (but 8 KB at least and 512 KB at most), and 60 KB.
 func NewReader(src []byte, dict int) *Reader {
-	r := &Reader{piece: min(max(dict/16, 4<<10), 64<<10)}
+	r := &Reader{piece: min(max(dict/16, 4<<10), 256<<10)}
 	// A piece that begins where the window does takes the room of what is
 	// behind the dictionary's reach, and ends in front of the piece before it.
-	r.window = make([]byte, max(dict, r.piece)+2*r.piece+3*overshoot)
+	r.window = hugeBytes(max(dict, r.piece) + 2*r.piece + 3*overshoot)
 	r.d.reset(src, dict)
 	return r
 }
@@ -72,3 +77,17 @@ func (r *Reader) Read(p []byte) (n int, err error) {
 // Unused is the number of bytes of src that have not been needed yet; at the end,
 // that are left over.
 func (r *Reader) Unused() int { return len(r.d.src) - r.d.at }
+
+// hugeBytes returns n zero bytes, in pages of 2 MiB if the kernel has some: matches
+// reach all over the window, and the processor knows where few pages are.
+func hugeBytes(n int) []byte {
+	const huge = 2 << 20
+	if n < huge {
+		return make([]byte, n)
+	}
+	b := make([]byte, n+huge)
+	at := -int(uintptr(unsafe.Pointer(&b[0]))) & (huge - 1)
+	b = b[at:][:n:n]
+	unix.Madvise(b[:n&^(huge-1)], unix.MADV_HUGEPAGE)
+	return b
+}
