@@ -26,12 +26,11 @@ import (
 // A bench is one run of everything.
 type bench struct {
 	ctx       context.Context
-	root      string   // of the repository
-	program   string   // kheadersfs
-	noCache   []string // the flag against a cache file; nil: it makes none, and has no such flag
-	dir       string   // scratch
-	mem       string   // a tmpfs in it
-	tree      string   // the headers, on that tmpfs
+	root      string // of the repository
+	program   string // kheadersfs
+	dir       string // scratch
+	mem       string // a tmpfs in it
+	tree      string // the headers, on that tmpfs
 	subjects  []*subject
 	res       *results
 	only      []string
@@ -73,9 +72,6 @@ func (b *bench) all() (err error) {
 		return err
 	}
 	b.program = filepath.Join(b.root, "bin/kheadersfs")
-	if hasCache(b.program) {
-		b.noCache = []string{"--no-cache"}
-	}
 	if b.dir, err = newScratch(); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (b *bench) tenfoldSubjects(n int) ([]*subject, error) {
 	header := filepath.Join("0", kconfig)
 	var all []*subject
 	for _, c := range []candidate{
-		{stock, func() (*subject, error) { return b.kheadersfs(archive, b.noCache...) }},
+		{stock, func() (*subject, error) { return b.kheadersfs(archive, "--no-cache") }},
 		{cached, func() (*subject, error) { return b.kheadersfsCached(archive, header) }},
 		{untar, func() (*subject, error) {
 			return &subject{command: []string{"tar", "-xf", archive, "-C"}, plain: true}, nil
