@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"sort"
 	"testing"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
@@ -152,6 +153,63 @@ func BenchmarkReadAtPacked(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				if _, err := tree.ReadAt(test.ids[i%len(test.ids)], p, 0); err != nil && err != io.EOF {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// benchSeekable is the cache file of benchArchive's tree.
+func benchSeekable(b *testing.B) []byte {
+	b.Helper()
+	packed, _ := benchArchive(b)
+	tree, err := Open(packed)
+	must(b, err)
+	return written(b, tree)
+}
+
+func BenchmarkWrite(b *testing.B) {
+	packed, n := benchArchive(b)
+	tree, err := Open(packed)
+	must(b, err)
+	b.SetBytes(int64(n))
+	b.ReportAllocs()
+	for b.Loop() {
+		must(b, tree.Write(io.Discard))
+	}
+}
+
+func BenchmarkOpenSeekable(b *testing.B) {
+	file := benchSeekable(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		opened(b, file)
+	}
+}
+
+func BenchmarkReadAtSeekable(b *testing.B) {
+	tree := opened(b, benchSeekable(b))
+	d := tree.data.Load()
+	var ids []ID // each in another block
+	seen := map[int]bool{}
+	for id := range ID(tree.Len()) {
+		block := sort.Search(len(d.blocks), func(i int) bool { return d.blocks[i].start > d.offset(id) })
+		if e := tree.Entry(id); e.Size >= 4096 && !seen[block] {
+			seen[block] = true
+			ids = append(ids, id)
+		}
+	}
+	for _, test := range []struct {
+		name string
+		ids  []ID
+	}{{"warm", ids[:1]}, {"cold", ids}} {
+		b.Run(test.name, func(b *testing.B) {
+			p := make([]byte, 4096)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := tree.ReadAt(test.ids[i%len(test.ids)], p, 0); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
+)
+
+// kernelTree has a few headers as a kernel has them, of which some are hot.
+func kernelTree() []member {
+	return []member{
+		dir("./"), dir("./include/"),
+		file("./include/linux/kconfig.h", "#include <generated/autoconf.h>\n"),
+		file("./include/generated/autoconf.h", ""),
+		file("./include/linux/types.h", "#include <asm/types.h>\n"+text(1, 700)),
+		file("./arch/x86/include/asm/types.h", text(2, 300)),
+		file("./include/linux/fs.h", text(3, 2000)),
+		file("./include/cold.h", text(4, 900)),
+		file("./include/aaa.h", text(5, 40)),
+		symlink("./include/linux/link.h", "types.h"),
+	}
+}
+
+// seekableTrees are trees of all kinds.
+func seekableTrees() map[string][]member {
+	long := strings.Repeat("long/", 60)
+	var edges []member
+	for i, n := range []int{0, 1, 511, 512, 513, blockSize - 1025, blockSize - 1024, blockSize - 513, blockSize - 512, blockSize - 511,
+		blockSize - 1, blockSize, blockSize + 1, 2*blockSize - 512, 2 * blockSize, 3*blockSize + 7, 0, 100} {
+		edges = append(edges, file(fmt.Sprintf("d%d/%02d", i%3, i), text(uint64(i), n)))
+	}
+	return map[string][]member{
+		"nothing":              nil,
+		"only a top":           {dir("./").at(9)},
+		"empty files":          {file("a", ""), file("b/c", ""), dir("d")},
+		"sizes":                edges,
+		"kernel":               kernelTree(),
+		"nobody's directories": {file("a/b/c/d", "1").at(5), file("a/x", "2").at(-7), dir("a/b/e")},
+		"kinds":                {file("a", "1").mode(0o755), file("b", "2").mode(0o644), symlink("c", "../nowhere"), dir("d"), symlink("e", strings.Repeat("x", 3000))},
+		"names": {file(strings.Repeat("n", 255), "1"), file(long+"x", "2"), symlink(long+"y", long), hardlink("é", long+"x"), dir(long + "z"),
+			file("with\nnewline and = ", "3")},
+		"times": {file("old", "1").at(-1_700_000_001), file("new", "2").at(3e9),
+			raw(paxHeader("mtime=-1.25"), rawHeader('0', "early", 0, ustar)),
+			raw(paxHeader("mtime=1700000000.123456789"), rawHeader('5', "fine/", 0, ustar)),
+			raw(paxHeader("mtime=1.5"), rawHeader('2', "link", 0, func(b []byte) { ustar(b); copy(b[157:], "old") }))},
+		"hard links": {file("z/late", text(1, 3000)), hardlink("a", "z/late"), hardlink("b/c", "a"), symlink("l", "a"), hardlink("k", "l"),
+			file("x", "").mode(0o700), hardlink("y", "x")},
+		// The name that is hot is not the first of its file.
+		"hot by another name": append(kernelTree(), hardlink("./aaa/first.h", "./include/linux/types.h"), hardlink("./zzz.h", "./include/cold.h"),
+			hardlink("./include/linux/sched.h", "./include/linux/fs.h"), hardlink("./include/uapi/linux/kconfig.h", "./include/generated/autoconf.h")),
+	}
+}
+
+// memoryTree is the tree of a stock archive.
+func memoryTree(t testing.TB, members ...member) *Tree {
+	t.Helper()
+	tarBytes := tarOf(t, members...)
+	tree, err := treeOf(tarBytes)
+	must(t, err)
+	tree.Hash = sha256.Sum256(tarBytes)
+	return tree
+}
+
+func written(t testing.TB, tree *Tree) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	must(t, tree.Write(&b))
+	return b.Bytes()
+}
+
+func openBytes(b []byte) (*Tree, error) { return OpenSeekable(bytes.NewReader(b), int64(len(b))) }
+
+func opened(t testing.TB, b []byte) *Tree {
+	t.Helper()
+	tree, err := openBytes(b)
+	must(t, err)
+	return tree
+}
+
+// sameTree compares all that can be seen of two trees.
+func sameTree(t testing.TB, got, want *Tree) {
+	t.Helper()
+	if got.Hash != want.Hash || got.Bytes != want.Bytes || got.Len() != want.Len() {
+		t.Fatalf("%x, %d bytes, %d entries, want %x, %d, %d", got.Hash, got.Bytes, got.Len(), want.Hash, want.Bytes, want.Len())
+	}
+	for id := range ID(want.Len()) {
+		g, w := got.Entry(id), want.Entry(id)
+		if g.at, w.at = 0, 0; g != w || got.Target(id) != want.Target(id) {
+			t.Errorf("%s: %+v to %q, want %+v to %q", want.Path(id), g, got.Target(id), w, want.Target(id))
+		}
+		if w.Mode&syscall.S_IFMT == syscall.S_IFREG && !bytes.Equal(read(t, got, id), read(t, want, id)) {
+			t.Errorf("%s: other bytes", want.Path(id))
+		}
+	}
+}
+
+// checkEdges reads around each place where a block ends inside a file.
+func checkEdges(t testing.TB, tree *Tree) {
+	t.Helper()
+	d := tree.data.Load()
+	for id := range ID(tree.Len()) {
+		e := tree.Entry(id)
+		if e.IsDir() || e.IsLink() {
+			continue
+		}
+		whole := read(t, tree, id)
+		for _, b := range d.blocks {
+			for off := b.start - d.offset(id) - 2; off <= b.start-d.offset(id)+2; off++ {
+				for _, n := range []int64{1, 3, 5} {
+					p := make([]byte, n)
+					if off < 0 || off+n > e.Size {
+						continue
+					}
+					if _, err := tree.ReadAt(id, p, off); err != nil || !bytes.Equal(p, whole[off:][:n]) {
+						t.Errorf("%s: %d bytes at %d: other bytes (%v)", tree.Path(id), n, off, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A tree that was written and opened again is the same tree, and is written as
+// the same bytes.
+func TestWriteAndOpen(t *testing.T) {
+	for name, members := range seekableTrees() {
+		t.Run(name, func(t *testing.T) {
+			tree := memoryTree(t, members...)
+			b := written(t, tree)
+			got := opened(t, b)
+			sameTree(t, got, tree)
+			checkTree(t, got)
+			checkEdges(t, got)
+			if !got.HasIndex() || !IsSeekable(b) {
+				t.Error("not taken for a file with an index")
+			}
+			if err := Verify(b); err != nil {
+				t.Errorf("verify: %v", err)
+			}
+			if !bytes.Equal(b, written(t, tree)) || !bytes.Equal(b, written(t, got)) {
+				t.Error("written again it has other bytes")
+			}
+			if viaOpen, err := Open(b); err != nil || viaOpen.Hash != tree.Hash {
+				t.Errorf("as an archive: %v", err)
+			}
+			checkCache(t, got.data.Load().store)
+		})
+	}
+}
+
+// Blocks are cut between files, and none is larger than those in memory.
+func TestWriteBlocks(t *testing.T) {
+	tree := opened(t, written(t, memoryTree(t, seekableTrees()["sizes"]...)))
+	d := tree.data.Load()
+	for id := range ID(tree.Len()) {
+		e := tree.Entry(id)
+		var in []int
+		for i, b := range d.blocks {
+			if b.size > blockSize {
+				t.Errorf("block %d has %d bytes", i, b.size)
+			}
+			if off := d.offset(id); !e.IsDir() && off < b.start+int64(b.size) && off+e.Size > b.start {
+				in = append(in, i)
+			}
+		}
+		if e.Size <= blockSize-tarBlock && len(in) > 1 {
+			t.Errorf("%s, of %d bytes, lies in blocks %v", tree.Path(id), e.Size, in)
+		}
+	}
+}
+
+// The file is a .tar.zst for zstd and GNU tar, which say nothing about it, and
+// extract the same tree.
+func TestWriteIsOrdinary(t *testing.T) {
+	need.Command(t, "zstd", "tar", "bash")
+	for name, members := range seekableTrees() {
+		t.Run(name, func(t *testing.T) {
+			tree := memoryTree(t, members...)
+			dir := t.TempDir()
+			archive := filepath.Join(dir, "a.tar.zst")
+			must(t, os.WriteFile(archive, written(t, tree), 0o644))
+			run := func(script string) string {
+				cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+				cmd.Dir = dir
+				var stdout, stderr bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if err := cmd.Run(); err != nil || stderr.Len() > 0 {
+					t.Fatalf("%s: %v\n%s", script, err, &stderr)
+				}
+				return stdout.String()
+			}
+			run("zstd -tq a.tar.zst")
+			if n := strings.Count(run("zstd -dc a.tar.zst | tar -t"), "\n"); n != tree.Len() {
+				t.Errorf("tar lists %d members of %d", n, tree.Len())
+			}
+			// Directories come in front of all else, and times may be odd.
+			run("mkdir out; zstd -dc a.tar.zst | tar -x --delay-directory-restore --warning=no-timestamp -C out")
+			checkExtracted(t, tree, filepath.Join(dir, "out"))
+		})
+	}
+}
+
+// checkExtracted compares what tar has made of a tree's file with the tree.
+func checkExtracted(t *testing.T, tree *Tree, root string) {
+	t.Helper()
+	n := 0
+	must(t, filepath.WalkDir(root, func(string, os.DirEntry, error) error { n++; return nil }))
+	if n != tree.Len() {
+		t.Errorf("%d files were extracted of %d", n, tree.Len())
+	}
+	inodes := map[ID]uint64{}
+	for id := range ID(tree.Len()) {
+		e, path := tree.Entry(id), filepath.Join(root, tree.Path(id))
+		var st syscall.Stat_t
+		must(t, syscall.Lstat(path, &st))
+		if st.Mode&syscall.S_IFMT != e.Mode&syscall.S_IFMT || st.Mtim.Sec != e.Sec || uint32(st.Mtim.Nsec) != e.Nsec ||
+			!e.IsLink() && (st.Mode^e.Mode)&0o111 != 0 {
+			t.Errorf("%s: mode %#o, time %d.%09d, want %#o, %d.%09d", path, st.Mode, st.Mtim.Sec, st.Mtim.Nsec, e.Mode, e.Sec, e.Nsec)
+		}
+		if first, ok := inodes[e.Ino]; ok && first != st.Ino {
+			t.Errorf("%s: not the same file as %s", path, tree.Path(e.Ino))
+		}
+		inodes[e.Ino] = st.Ino
+		switch {
+		case e.IsLink():
+			if to, err := os.Readlink(path); err != nil || to != tree.Target(id) {
+				t.Errorf("%s: links to %q (%v)", path, to, err)
+			}
+		case !e.IsDir():
+			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, read(t, tree, id)) {
+				t.Errorf("%s: other bytes (%v)", path, err)
+			}
+		}
+	}
+}
+
+// A writer that fails makes Write fail, wherever that is.
+func TestWriteFails(t *testing.T) {
+	tree := memoryTree(t, seekableTrees()["sizes"]...)
+	full := errors.New("no space")
+	size := len(written(t, tree))
+	for n := 0; n < size; n += size/40 + 1 {
+		if err := tree.Write(&limited{n, full}); !errors.Is(err, full) {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+	// So does a tree that can't be read.
+	tree, packed, err := treeAndBlocks(tarOf(t, file("a", text(1, 100))))
+	must(t, err)
+	packed[0] = nil
+	var damage *BlockError
+	if err := tree.Write(io.Discard); !errors.As(err, &damage) {
+		t.Errorf("a damaged tree: %v", err)
+	}
+}
+
+type limited struct {
+	n   int
+	err error
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) > l.n {
+		return 0, l.err
+	}
+	l.n -= len(p)
+	return len(p), nil
+}
+
+// Whatever byte is changed, and wherever the file is cut: it is refused, or
+// reading is, or all bytes are those that were written.
+func TestSeekableDamage(t *testing.T) {
+	large := strings.Repeat(text(9, 1500), 100) // two blocks of few bytes
+	good := written(t, memoryTree(t, append(kernelTree(), hardlink("./h", "./include/cold.h"), file("./large", large))...))
+	want := opened(t, good)
+	checkDamaged := func(what string, b []byte) {
+		t.Helper()
+		tree, err := openBytes(b)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "seekable zstd: ") {
+				t.Errorf("%s: %v", what, err)
+			}
+			return
+		}
+		bad := 0
+		for id := range ID(want.Len()) {
+			if g, w := tree.Entry(id), want.Entry(id); g != w || tree.Target(id) != want.Target(id) {
+				t.Errorf("%s: %s: %+v", what, want.Path(id), g)
+			}
+			if e := want.Entry(id); e.Mode&syscall.S_IFMT == syscall.S_IFREG && e.Size > 0 {
+				p := make([]byte, e.Size)
+				var damage *BlockError
+				switch _, err := tree.ReadAt(id, p, 0); {
+				case errors.As(err, &damage):
+					bad++
+				case err != nil:
+					t.Errorf("%s: %s: %v", what, want.Path(id), err)
+				case !bytes.Equal(p, read(t, want, id)):
+					t.Errorf("%s: %s: wrong bytes", what, want.Path(id))
+				}
+			}
+		}
+		if bad > 0 && Verify(b) == nil {
+			t.Errorf("%s: %d files can't be read, and Verify finds nothing", what, bad)
+		}
+	}
+	for at := range good {
+		for _, flip := range []byte{0x01, 0x80} {
+			bad := bytes.Clone(good)
+			bad[at] ^= flip
+			checkDamaged(fmt.Sprintf("byte %d of %d changed by %#02x", at, len(good), flip), bad)
+		}
+		checkDamaged(fmt.Sprintf("cut to %d of %d bytes", at, len(good)), good[:at])
+	}
+	checkDamaged("a byte more", append(bytes.Clone(good), 0))
+}
+
+// With the seek table's sums right: frames in another order, or of other sizes.
+func TestSeekableOtherSizes(t *testing.T) {
+	var members []member
+	for i := range 6 {
+		members = append(members, file(fmt.Sprint(i), text(uint64(i), blockSize-1024)))
+	}
+	good := written(t, memoryTree(t, members...))
+	n := int(binary.LittleEndian.Uint32(good[len(good)-seekFooterSize:]))
+	table := len(good) - seekFooterSize - n*seekEntrySize
+	for name, change := range map[string]func(entries []byte){
+		"sizes moved from one to the next": func(b []byte) { b[4]--; b[12]++ },
+		"entries changed places":           func(b []byte) { c := bytes.Clone(b[8:16]); copy(b[8:16], b[16:24]); copy(b[16:], c) },
+	} {
+		bad := bytes.Clone(good)
+		change(bad[table:])
+		if _, err := openBytes(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// Hot files lie in front of all others, in the order in which programs read them,
+// and are the same ones in memory and in a file, whichever of a file's names it is
+// that is hot.
+func TestHot(t *testing.T) {
+	base := append(kernelTree(), file("./include/linux/sched.h", "#include <linux/empty.h>\n"), file("./include/linux/empty.h", ""))
+	for name, test := range map[string]struct {
+		more []member
+		want []string
+	}{
+		"one name each": {nil, []string{"include/generated/autoconf.h", "include/linux/kconfig.h", "arch/x86/include/asm/types.h",
+			"include/linux/types.h", "include/linux/empty.h", "include/linux/sched.h", "include/linux/fs.h"}},
+		"an empty one last": {[]member{file("./include/linux/fs.h", ""), file("./include/linux/sched.h", "")}, []string{
+			"include/generated/autoconf.h", "include/linux/kconfig.h", "arch/x86/include/asm/types.h", "include/linux/types.h",
+			"include/linux/sched.h", "include/linux/fs.h"}},
+		"other first names, and two hot ones": {[]member{hardlink("./aaa/first.h", "./include/linux/types.h"), hardlink("./include/net/sock.h", "./include/linux/fs.h")},
+			[]string{"include/generated/autoconf.h", "include/linux/kconfig.h", "arch/x86/include/asm/types.h", "aaa/first.h",
+				"include/linux/empty.h", "include/linux/sched.h", "include/linux/fs.h"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := memoryTree(t, append(slices.Clone(base), test.more...)...)
+			inFile := opened(t, written(t, tree))
+			paths := func(tree *Tree) (all []string) {
+				for _, id := range tree.Hot() {
+					all = append(all, tree.Path(id))
+				}
+				return all
+			}
+			slices.Sort(test.want)
+			sorted := slices.Sorted(slices.Values(paths(tree)))
+			if !slices.Equal(sorted, test.want) {
+				t.Errorf("hot are %q, want %q", sorted, test.want)
+			}
+			if got, want := paths(inFile), paths(tree); !slices.Equal(got, want) {
+				t.Errorf("in a file  %q\nin memory %q", got, want)
+			}
+			d := inFile.data.Load()
+			var end int64
+			for _, id := range inFile.Hot() {
+				if d.offset(id) < end {
+					t.Errorf("%s lies in front of the one before", inFile.Path(id))
+				}
+				end = d.offset(id) + inFile.Entry(id).Size
+			}
+			for id := range ID(inFile.Len()) {
+				e := inFile.Entry(id)
+				if e.Mode&syscall.S_IFMT == syscall.S_IFREG && !slices.Contains(inFile.Hot(), e.Ino) && d.offset(id) < end {
+					t.Errorf("%s lies in front of what is hot", inFile.Path(id))
+				}
+			}
+		})
+	}
+}
+
+// Readers see the same bytes while the data is switched to and fro.
+func TestSwitch(t *testing.T) {
+	members := append(seekableTrees()["sizes"], kernelTree()...)
+	tree := memoryTree(t, members...)
+	want := opened(t, written(t, tree))
+	stores := []*Tree{memoryTree(t, members...), want, opened(t, written(t, tree))}
+	var wait sync.WaitGroup
+	stop := make(chan struct{})
+	for g := range 4 {
+		wait.Go(func() {
+			for id := ID(g); ; id = (id + 7) % ID(tree.Len()) {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if e := tree.Entry(id); e.Size > 0 && !e.IsLink() {
+					off := int64(id) * 997 % e.Size
+					p, q := make([]byte, min(e.Size-off, 5000)), make([]byte, min(e.Size-off, 5000))
+					_, err := tree.ReadAt(id, p, off)
+					if want.ReadAt(id, q, off); err != nil || !bytes.Equal(p, q) {
+						t.Errorf("%s at %d: other bytes (%v)", tree.Path(id), off, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	for i := range 300 {
+		if err := tree.Switch(stores[i%len(stores)]); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wait.Wait()
+	sameTree(t, tree, want)
+	for _, s := range stores {
+		checkCache(t, s.data.Load().store)
+	}
+}
+
+// A tree of anything else is not switched to.
+func TestSwitchRefused(t *testing.T) {
+	members := func(more ...member) []member { return append([]member{file("a", "1"), symlink("l", "a")}, more...) }
+	tree := memoryTree(t, members(file("b", "2"))...)
+	same := memoryTree(t, members(file("b", "2"))...)
+	otherHash := memoryTree(t, members(file("b", "2"))...)
+	otherHash.Hash[31] ^= 1
+	for name, other := range map[string]*Tree{
+		"of another archive": otherHash,
+		"of other names":     memoryTree(t, members(file("c", "2"))...),
+		"of other sizes":     memoryTree(t, members(file("b", "22"))...),
+		"of other times":     memoryTree(t, members(file("b", "2").at(1))...),
+		"of other targets":   memoryTree(t, file("a", "1"), symlink("l", "b"), file("b", "2")),
+		"with more entries":  memoryTree(t, members(file("b", "2"), file("c", ""))...),
+		"of nothing":         memoryTree(t),
+	} {
+		if other != otherHash {
+			other.Hash = tree.Hash
+		}
+		before := tree.data.Load()
+		if err := tree.Switch(other); err == nil || err.Error() != "the trees are not the same" || tree.data.Load() != before {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, tree.Switch(same))
+}
+
+// A reader that comes upon damage, and all others at that time, get the bytes of
+// the tree that the callback returns; it is called once, and the tree is read from
+// then on.
+func TestOnDamage(t *testing.T) {
+	members := append(seekableTrees()["sizes"], kernelTree()...)
+	good := written(t, memoryTree(t, members...))
+	want := opened(t, good)
+	bad := bytes.Clone(good)
+	tree := opened(t, bad)
+	for i, f := range takeApart(t, bad).frames {
+		if i%2 == 1 {
+			f[len(f)-1] ^= 1 // of bad too
+		}
+	}
+	var calls, running atomic.Int32
+	tree.OnDamage(func(cause error) (*Tree, error) {
+		var damage *BlockError
+		if !errors.As(cause, &damage) || damage.Block%2 != 1 {
+			t.Errorf("called with %v", cause)
+		}
+		if running.Add(1) != 1 {
+			t.Error("two calls at once")
+		}
+		defer running.Add(-1)
+		calls.Add(1)
+		return opened(t, good), nil
+	})
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() { sameTree(t, tree, want) })
+	}
+	wait.Wait()
+	if calls.Load() != 1 {
+		t.Errorf("%d calls", calls.Load())
+	}
+}
+
+// Where the callback has no other tree its error is the reader's, each time, and
+// what isn't damaged is read as ever.
+func TestOnDamageFails(t *testing.T) {
+	b := seekableExample(t)
+	tree := opened(t, b)
+	frames := takeApart(t, b).frames
+	frames[1][10] ^= 1 // of b too
+	large, _ := tree.Find("large")
+	other, _ := tree.Find("include/cold.h")
+	gone := errors.New("the archive is gone")
+	calls := 0
+	for i, mend := range []func(error) (*Tree, error){
+		nil,
+		func(cause error) (*Tree, error) { calls++; return nil, fmt.Errorf("%w: %w", cause, gone) },
+		func(error) (*Tree, error) { calls++; return memoryTree(t), nil },
+	} {
+		tree.OnDamage(mend)
+		for range 2 {
+			n, err := tree.ReadAt(large, make([]byte, 100), blockSize/2)
+			var damage *BlockError
+			switch {
+			case n != 0 || err == nil:
+				t.Errorf("callback %d: reads %d bytes (%v)", i, n, err)
+			case i < 2 && (!errors.As(err, &damage) || damage.Block != 1), i == 1 && !errors.Is(err, gone), i == 2 && err.Error() != "the trees are not the same":
+				t.Errorf("callback %d: %v", i, err)
+			}
+			if string(read(t, tree, other)) != text(4, 900) {
+				t.Errorf("callback %d: another file has other bytes", i)
+			}
+		}
+	}
+	if calls != 4 {
+		t.Errorf("%d calls", calls)
+	}
+	frames[1][10] ^= 1
+	read(t, tree, large) // as if nothing had been
+}
+
+// A file that is cut short while it is read is damaged, and not at its end.
+func TestSeekableCutLater(t *testing.T) {
+	b := seekableExample(t)
+	r := &shrinking{b: b}
+	tree, err := OpenSeekable(r, int64(len(b)))
+	must(t, err)
+	r.b = b[:len(takeApart(t, b).frames[0])+100]
+	id, _ := tree.Find("large")
+	var damage *BlockError
+	if n, err := tree.ReadAt(id, make([]byte, 1000), 0); n != 0 || !errors.As(err, &damage) {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
+type shrinking struct{ b []byte }
+
+func (s *shrinking) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(s.b).ReadAt(p, off)
+}
