@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"sync"
 
@@ -16,16 +17,18 @@ import (
 
 // What a cache file is made of (docs/format.md): zstd frames (RFC 8878) of a tar,
 // a skippable frame with the index, and another with the sizes of all of these
-// (contrib/seekable_format of the zstd sources, version 0.1.0).
+// (contrib/seekable_format of the zstd sources, version 0.1.0). That one has no
+// checksum, and with other sizes files lie elsewhere: so behind the index comes
+// the CRC32C of the entries of the frames in front of it.
 const (
 	zstdMagic      = "\x28\xb5\x2f\xfd"
 	skippableIndex = 0x184d2a50
 	skippableSeek  = 0x184d2a5e
 	seekMagic      = 0x8f92eab1
 	skippableSize  = 8 // of a skippable frame's header
+	sumSize        = 4 // of the checksum behind the index
 	seekEntrySize  = 8
 	seekFooterSize = 9
-	checksumFlag   = 1 << 2 // in the byte behind a zstd frame's magic number
 )
 
 // maxSeekable is more than any file has that keeps within our other limits.
@@ -54,7 +57,7 @@ func openSeekable(r io.ReaderAt, size int64) (*Tree, error) {
 	if size > maxSeekable {
 		return nil, fmt.Errorf("more than the limit of %d bytes", int64(maxSeekable))
 	}
-	frames, err := readSeekTable(r, size)
+	frames, sum, err := readSeekTable(r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +70,12 @@ func openSeekable(r io.ReaderAt, size int64) (*Tree, error) {
 		return nil, err
 	}
 	le := binary.LittleEndian
-	if len(index) < skippableSize || le.Uint32(index) != skippableIndex || int(le.Uint32(index[4:])) != len(index)-skippableSize {
+	if len(index) < skippableSize+sumSize || le.Uint32(index) != skippableIndex || int(le.Uint32(index[4:])) != len(index)-skippableSize {
 		return nil, errors.New("the last frame is not an index")
+	}
+	index, behind := index[skippableSize:len(index)-sumSize], index[len(index)-sumSize:]
+	if le.Uint32(behind) != sum {
+		return nil, errors.New("the seek table's checksum does not match")
 	}
 	frames = frames[:last]
 	blocks := make([]block, last)
@@ -82,7 +89,7 @@ func openSeekable(r io.ReaderAt, size int64) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := decodeIndex(index[skippableSize:], unpacked, newStore(blocks, seekableCache, decode))
+	t, err := decodeIndex(index, unpacked, newStore(blocks, seekableCache, decode))
 	if err != nil {
 		return nil, err
 	}
@@ -98,34 +105,34 @@ type frame struct {
 }
 
 // readSeekTable returns all frames in front of the seek table, which lie there
-// without a gap.
-func readSeekTable(r io.ReaderAt, size int64) ([]frame, error) {
+// without a gap, and the checksum of the entries of all but the last one.
+func readSeekTable(r io.ReaderAt, size int64) ([]frame, uint32, error) {
 	le := binary.LittleEndian
 	footer := make([]byte, seekFooterSize)
 	if size < seekFooterSize {
-		return nil, errors.New("cut short")
+		return nil, 0, errors.New("cut short")
 	}
 	if _, err := r.ReadAt(footer, size-seekFooterSize); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	n := int64(le.Uint32(footer))
 	length := skippableSize + n*seekEntrySize + seekFooterSize
 	switch {
 	case le.Uint32(footer[5:]) != seekMagic:
-		return nil, errors.New("no seek table at the end: cut short, or another file")
+		return nil, 0, errors.New("no seek table at the end: cut short, or another file")
 	case footer[4] != 0:
-		return nil, fmt.Errorf("a seek table of kind %#02x, which is not supported", footer[4])
+		return nil, 0, fmt.Errorf("a seek table of kind %#02x, which is not supported", footer[4])
 	case n > xz.MaxBlocks:
-		return nil, fmt.Errorf("%d frames, more than the limit of %d", n, xz.MaxBlocks)
+		return nil, 0, fmt.Errorf("%d frames, more than the limit of %d", n, xz.MaxBlocks)
 	case length > size:
-		return nil, fmt.Errorf("a seek table of %d frames in %d bytes", n, size)
+		return nil, 0, fmt.Errorf("a seek table of %d frames in %d bytes", n, size)
 	}
 	table := make([]byte, length)
 	if _, err := r.ReadAt(table, size-length); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if le.Uint32(table) != skippableSeek || int64(le.Uint32(table[4:])) != length-skippableSize {
-		return nil, errors.New("the seek table is not well formed")
+		return nil, 0, errors.New("the seek table is not well formed")
 	}
 	frames := make([]frame, n)
 	at, unpacked := int64(0), int64(0)
@@ -133,7 +140,7 @@ func readSeekTable(r io.ReaderAt, size int64) ([]frame, error) {
 		entry := table[skippableSize+i*seekEntrySize:]
 		packed, size := le.Uint32(entry), le.Uint32(entry[4:])
 		if size > maxPackedBlock {
-			return nil, fmt.Errorf("frame %d of %d bytes, more than the limit of %d", i, size, maxPackedBlock)
+			return nil, 0, fmt.Errorf("frame %d of %d bytes, more than the limit of %d", i, size, maxPackedBlock)
 		}
 		frames[i] = frame{at, int(packed), int(size)}
 		at += int64(packed)
@@ -141,11 +148,12 @@ func readSeekTable(r io.ReaderAt, size int64) ([]frame, error) {
 	}
 	switch {
 	case at != size-length:
-		return nil, fmt.Errorf("the seek table tells of %d bytes instead of %d", at, size-length)
+		return nil, 0, fmt.Errorf("the seek table tells of %d bytes instead of %d", at, size-length)
 	case unpacked > xz.MaxUnpacked:
-		return nil, fmt.Errorf("%d bytes unpacked, more than the limit of %d", unpacked, int64(xz.MaxUnpacked))
+		return nil, 0, fmt.Errorf("%d bytes unpacked, more than the limit of %d", unpacked, int64(xz.MaxUnpacked))
 	}
-	return frames, nil
+	entries := table[skippableSize:][:max(0, n-1)*seekEntrySize]
+	return frames, crc32.Checksum(entries, castagnoli), nil
 }
 
 // frameDecoder returns a function that reads a frame and decodes it; a checksum
@@ -168,8 +176,11 @@ func frameDecoder(r io.ReaderAt, frames []frame, largest int) (func(i int, buf [
 		if _, err := r.ReadAt(packed, frames[i].at); err != nil {
 			return nil, err
 		}
-		if len(packed) < 5 || string(packed[:4]) != zstdMagic || packed[4]&checksumFlag == 0 {
-			return nil, errors.New("not a zstd frame with a checksum")
+		// One that tells the size is the only one that holds anything, so its
+		// checksum is over all.
+		var h zstd.Header
+		if err := h.Decode(packed); err != nil || !h.HasCheckSum || !h.HasFCS || h.FrameContentSize != uint64(frames[i].size) {
+			return nil, errors.New("not a zstd frame with this size and a checksum")
 		}
 		return dec.DecodeAll(packed, buf)
 	}, nil

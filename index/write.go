@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"time"
 
@@ -170,12 +171,13 @@ func (s *seekableWriter) end(hot int64) error {
 			copy(s.table[int(id)*entrySize+32:][:4], s.table[int(first)*entrySize+32:])
 		}
 	}
+	le := binary.LittleEndian
 	index := encodeIndex(s.table, s.t.strings, s.t.Hash, hot)
+	index = le.AppendUint32(index, crc32.Checksum(s.seek, castagnoli))
 	if err := s.skippable(skippableIndex, index); err != nil {
 		return err
 	}
 	s.seekEntry(skippableSize+len(index), 0)
-	le := binary.LittleEndian
 	footer := le.AppendUint32(nil, uint32(len(s.seek)/seekEntrySize))
 	footer = le.AppendUint32(append(footer, 0), seekMagic)
 	return s.skippable(skippableSeek, append(s.seek, footer...))
