@@ -17,8 +17,8 @@ func (d *data) offset(id ID) int64 {
 	return int64(binary.LittleEndian.Uint32(d.table[int(id)*entrySize+32:]))
 }
 
-// Hot returns the files that programs are likely to read, in the order in which
-// they do. The first call may decode some megabytes.
+// Hot returns the files that programs are likely to read, each by its first name,
+// in the order in which they do. The first call may decode some megabytes.
 func (t *Tree) Hot() []ID {
 	t.hotOnce.Do(func() {
 		if d := t.data.Load(); d.hot > 0 {
@@ -26,16 +26,23 @@ func (t *Tree) Hot() []ID {
 			return
 		}
 		ids, n := t.order()
-		t.hot = ids[:n]
+		seen := map[ID]bool{}
+		for _, id := range ids[:n] {
+			if first := t.Entry(id).Ino; !seen[first] {
+				seen[first] = true
+				t.hot = append(t.hot, first)
+			}
+		}
 	})
 	return t.hot
 }
 
-// before returns the files whose bytes begin in front of an offset, by offset.
+// before returns the files whose bytes begin in front of an offset, or there and
+// are none, by offset: a header lies in front of the next file.
 func (t *Tree) before(d *data, end int64) []ID {
 	var ids []ID
 	for id := range ID(t.Len()) {
-		if e := t.Entry(id); !e.IsDir() && !e.IsLink() && e.Ino == id && d.offset(id) < end {
+		if e := t.Entry(id); !e.IsDir() && !e.IsLink() && e.Ino == id && d.offset(id) <= end {
 			ids = append(ids, id)
 		}
 	}
