@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ulikunitz/xz"
+
+	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/tests/need"
+)
+
+const stranger = 65534 // a user who isn't this one
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	need.That(t, os.Geteuid() == 0, "root")
+}
+
+// archives are made once: four files that fill a block each, since they can't be
+// compressed.
+var archives = [2]func() []byte{
+	sync.OnceValue(func() []byte { return makeArchive(0) }),
+	sync.OnceValue(func() []byte { return makeArchive(1) }),
+}
+
+func makeArchive(seed byte) []byte {
+	var b bytes.Buffer
+	x, err := xz.NewWriter(&b)
+	w := tar.NewWriter(x)
+	rnd := rand.NewChaCha8([32]byte{seed})
+	for i := range 4 {
+		data := make([]byte, 100_000)
+		rnd.Read(data)
+		err = errors.Join(err, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("./d/%d.h", i), Size: int64(len(data)), Mode: 0o644}))
+		_, writeErr := w.Write(data)
+		err = errors.Join(err, writeErr)
+	}
+	if err := errors.Join(err, w.Close(), x.Close()); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// archiveOf returns the path of one of the two archives, and its SHA-256.
+func archiveOf(t testing.TB, which int) (path string, hash [32]byte) {
+	t.Helper()
+	b := archives[which]()
+	path = filepath.Join(t.TempDir(), "archive.tar.xz")
+	must(t, os.WriteFile(path, b, 0o644))
+	return path, sha256.Sum256(b)
+}
+
+// warnings are those that a Cache has told of.
+type warnings struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (w *warnings) add(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, fmt.Sprintf(format, args...))
+}
+
+// check wants one warning of one line with that text, or none.
+func (w *warnings) check(t testing.TB, want string) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if want == "" && len(w.lines) > 0 || want != "" && (len(w.lines) != 1 || !strings.Contains(w.lines[0], want) || strings.Contains(w.lines[0], "\n")) {
+		t.Errorf("warned of %q, want %q", w.lines, want)
+	}
+	w.lines = nil
+}
+
+// use opens an archive as a mount does, from the cache or else to put it there,
+// and returns when that is done.
+func use(t testing.TB, dir, archive string, w *warnings) (tree *index.Tree, hit bool, c *Cache) {
+	t.Helper()
+	c, err := Open(dir, archive, w.add)
+	must(t, err)
+	data, err := os.ReadFile(archive)
+	must(t, err)
+	tree, err = index.OpenCached(data, c.Get)
+	must(t, err)
+	if hit = tree.HasIndex(); !hit {
+		c.Put(tree)
+		c.Wait()
+	}
+	return tree, hit, c
+}
+
+// readAll returns the bytes of all files, which must be readable.
+func readAll(t testing.TB, tree *index.Tree) []byte {
+	t.Helper()
+	var all []byte
+	for id := range index.ID(tree.Len()) {
+		if e := tree.Entry(id); !e.IsDir() {
+			b := make([]byte, e.Size)
+			if _, err := tree.ReadAt(id, b, 0); err != nil && err != io.EOF {
+				t.Errorf("%s: %v", tree.Path(id), err)
+			}
+			all = append(all, b...)
+		}
+	}
+	return all
+}
+
+// checkTree compares a tree with that of the archive.
+func checkTree(t testing.TB, tree *index.Tree, archive string) {
+	t.Helper()
+	b, err := os.ReadFile(archive)
+	must(t, err)
+	want, err := index.Open(b)
+	must(t, err)
+	if tree.Hash != want.Hash || !bytes.Equal(readAll(t, tree), readAll(t, want)) {
+		t.Error("other bytes than in the archive")
+	}
+}
+
+// names are those of a directory's files.
+func names(t testing.TB, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func checkNames(t testing.TB, dir string, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if got := names(t, dir); !slices.Equal(got, want) {
+		t.Errorf("%s holds %q, want %q", dir, got, want)
+	}
+}

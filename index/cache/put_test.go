@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/index"
+)
+
+// What is put is a file that all may read and nobody can be writing any more;
+// the tree is read from it.
+func TestPut(t *testing.T) {
+	archive, hash := archiveOf(t, 0)
+	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+	tree, _, _ := use(t, dir, archive, w)
+	checkTree(t, tree, archive)
+	w.check(t, "")
+	checkNames(t, dir, fileName(hash))
+	file := filepath.Join(dir, fileName(hash))
+	if st, err := os.Stat(file); err != nil || st.Mode() != 0o644 {
+		t.Errorf("mode %v (%v)", st.Mode(), err)
+	}
+	b, err := os.ReadFile(file)
+	must(t, err)
+	if err := index.Verify(b); err != nil {
+		t.Error(err)
+	}
+	// Were one open for writing, the filesystem could not be remounted read-only.
+	for _, fd := range openFDs(t, file) {
+		info, err := os.ReadFile("/proc/self/fdinfo/" + fd)
+		must(t, err)
+		_, rest, _ := strings.Cut(string(info), "flags:\t")
+		octal, _, _ := strings.Cut(rest, "\n")
+		flags, err := strconv.ParseInt(octal, 8, 64)
+		must(t, err)
+		if flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_CLOEXEC == 0 {
+			t.Errorf("descriptor %s of %s: flags %#o", fd, file, flags)
+		}
+	}
+	checkTree(t, tree, archive)
+}
+
+func openFDs(t testing.TB, file string) (fds []string) {
+	t.Helper()
+	for _, fd := range names(t, "/proc/self/fd") {
+		if to, _ := os.Readlink("/proc/self/fd/" + fd); to == file {
+			fds = append(fds, fd)
+		}
+	}
+	if len(fds) == 0 {
+		t.Errorf("%s is not open", file)
+	}
+	return fds
+}
+
+// Files beyond the eighth go, those that were used last stay, and nothing else is
+// touched but what somebody began to write long ago.
+func TestPrune(t *testing.T) {
+	hex := func(i int) string { return fmt.Sprintf("%064x", i) }
+	name := func(i int) string { return hex(i) + Ending }
+	now := time.Now()
+	ages := map[string]time.Duration{ // oldest last
+		name(2): 2 * time.Minute, name(3): 3 * time.Minute, name(4) + bad: 4 * time.Minute, hex(5) + ".v2.tar.zst": 5 * time.Minute,
+		name(6): 6 * time.Minute, name(7): 7 * time.Minute, name(8) + bad: 8 * time.Minute, name(9): 9 * time.Minute, name(10): 10 * time.Minute,
+		"." + name(11) + ".OLD":   2 * time.Hour,
+		"." + name(11) + ".YOUNG": 50 * time.Minute,
+		"README":                  90 * time.Hour, ".hidden": 90 * time.Hour, "." + name(12): 90 * time.Hour, hex(13) + ".tar.zst": 90 * time.Hour,
+		name(14) + ".": 90 * time.Hour, "." + hex(15) + ".v1.tar.xz.OLD": 90 * time.Hour, hex(1)[1:] + Ending: 90 * time.Hour,
+	}
+	dir, w := t.TempDir(), &warnings{}
+	for name, age := range ages {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644))
+		must(t, os.Chtimes(filepath.Join(dir, name), now, now.Add(-age)))
+	}
+	archive, hash := archiveOf(t, 0)
+	use(t, dir, archive, w)
+	w.check(t, "")
+	want := []string{fileName(hash)}
+	for name := range ages {
+		if !slices.Contains([]string{"." + hex(11) + Ending + ".OLD", hex(9) + Ending, hex(10) + Ending}, name) {
+			want = append(want, name)
+		}
+	}
+	checkNames(t, dir, want...)
+
+	// Using a file makes it the last that would go.
+	file := filepath.Join(dir, fileName(hash))
+	must(t, os.Chtimes(file, now, now.Add(-50*time.Hour)))
+	if _, hit, _ := use(t, dir, archive, w); !hit {
+		t.Error("not used")
+	}
+	if st, err := os.Stat(file); err != nil || time.Since(st.ModTime()) > time.Minute {
+		t.Errorf("used, and its time is %v (%v)", st.ModTime(), err)
+	}
+	other, otherHash := archiveOf(t, 1)
+	use(t, dir, other, w)
+	w.check(t, "")
+	want = append(slices.DeleteFunc(want, func(n string) bool { return n == name(8)+bad }), fileName(otherHash))
+	checkNames(t, dir, want...)
+}
+
+func TestIsOurs(t *testing.T) {
+	hash := strings.Repeat("0123456789abcdef", 4)
+	for name, want := range map[string]bool{
+		hash + ".v1.tar.zst":            true,
+		hash + ".v1.tar.zst.bad":        true,
+		hash + ".v2.tar.zst":            true,
+		hash + ".v10.tar.zst":           true,
+		hash + ".v1.tar.zst.bad.bad":    false,
+		hash + ".v1.tar.xz":             false,
+		hash + ".tar.zst":               false,
+		hash + ".x1.tar.zst":            false,
+		hash + "":                       false,
+		hash + ".bad":                   false,
+		hash[1:] + ".v1.tar.zst":        false,
+		hash + "0.v1.tar.zst":           false,
+		"x" + hash[1:] + ".v1.tar.zst":  false,
+		"." + hash + ".v1.tar.zst":      false,
+		"." + hash + ".v1.tar.zst.TEMP": false,
+		".v1.tar.zst":                   false,
+		"":                              false,
+		".bad":                          false,
+	} {
+		if isOurs(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
+// Without space, or a directory that can be written to, there is one warning, and
+// the tree is read from memory.
+func TestPutFails(t *testing.T) {
+	needRoot(t)
+	archive, _ := archiveOf(t, 0)
+	tmpfs := func(t *testing.T, dir, options string) {
+		must(t, unix.Mount("none", dir, "tmpfs", 0, options))
+		t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	}
+	for name, test := range map[string]struct {
+		spoil func(t *testing.T, dir string)
+		want  string
+	}{
+		"no space":  {func(t *testing.T, dir string) { tmpfs(t, dir, "mode=755,size=64k") }, ": no space left on device"},
+		"no inodes": {func(t *testing.T, dir string) { tmpfs(t, dir, "mode=755,nr_inodes=1") }, ": no space left on device"},
+		"read-only": {func(t *testing.T, dir string) { tmpfs(t, dir, "mode=755,ro") }, ": read-only file system"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, w := t.TempDir(), &warnings{}
+			test.spoil(t, dir)
+			before := names(t, dir)
+			tree, hit, _ := use(t, dir, archive, w)
+			if w.check(t, test.want); hit {
+				t.Error("used")
+			}
+			checkNames(t, dir, before...)
+			checkTree(t, tree, archive)
+		})
+	}
+	t.Run("directory removed", func(t *testing.T) {
+		dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+		c, err := Open(dir, archive, w.add)
+		must(t, err)
+		must(t, os.Remove(dir))
+		b, err := os.ReadFile(archive)
+		must(t, err)
+		tree, err := index.OpenCached(b, c.Get)
+		must(t, err)
+		c.Put(tree)
+		c.Wait()
+		w.check(t, "no cache file in "+dir)
+		checkTree(t, tree, archive)
+	})
+}
+
+// A file in a filesystem that has become read-only is used as ever.
+func TestReadOnly(t *testing.T) {
+	needRoot(t)
+	archive, _ := archiveOf(t, 0)
+	dir, w := t.TempDir(), &warnings{}
+	must(t, unix.Mount("none", dir, "tmpfs", 0, "mode=755"))
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	use(t, dir, archive, w)
+	must(t, unix.Mount("none", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "mode=755"))
+	tree, hit, _ := use(t, dir, archive, w)
+	if w.check(t, ""); !hit {
+		t.Error("not used")
+	}
+	checkTree(t, tree, archive)
+}
+
+// All who put the same tree at once, or others, succeed.
+func TestPutAtOnce(t *testing.T) {
+	archive, hash := archiveOf(t, 0)
+	other, otherHash := archiveOf(t, 1)
+	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			a := []string{archive, other}[i%2]
+			for range 3 {
+				tree, _, _ := use(t, dir, a, w)
+				checkTree(t, tree, a)
+			}
+		})
+	}
+	wait.Wait()
+	w.check(t, "")
+	checkNames(t, dir, fileName(hash), fileName(otherHash))
+}
+
+// A tree whose file turns out to be damaged when it is read, whether it has written
+// the file itself or found it, has it made anew from the archive.
+func TestDamageLater(t *testing.T) {
+	for name, spoil := range map[string]func(file string) error{
+		"changed":   func(file string) error { return flip(file, 150_000) },
+		"cut short": func(file string) error { return os.Truncate(file, 150_000) },
+		"emptied":   func(file string) error { return os.Truncate(file, 0) },
+	} {
+		for _, found := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, found %v", name, found), func(t *testing.T) {
+				archive, hash := archiveOf(t, 0)
+				dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+				tree, _, c := use(t, dir, archive, w)
+				if found {
+					tree, _, c = use(t, dir, archive, w)
+				}
+				file := filepath.Join(dir, fileName(hash))
+				must(t, spoil(file))
+				var wait sync.WaitGroup
+				for range 4 {
+					wait.Go(func() { checkTree(t, tree, archive) })
+				}
+				wait.Wait()
+				c.Wait()
+				w.check(t, "cache file "+file+": block ")
+				checkNames(t, dir, fileName(hash), fileName(hash)+bad)
+				b, err := os.ReadFile(file)
+				must(t, err)
+				if err := index.Verify(b); err != nil {
+					t.Errorf("made anew: %v", err)
+				}
+				openFDs(t, file)
+				checkTree(t, tree, archive)
+			})
+		}
+	}
+}
+
+// Where the archive isn't there any more, or is another one, only the files in the
+// damaged block can't be read, until it is back.
+func TestDamageWithoutArchive(t *testing.T) {
+	archive, hash := archiveOf(t, 0)
+	other, _ := archiveOf(t, 1)
+	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+	use(t, dir, archive, w)
+	tree, _, c := use(t, dir, archive, w)
+	file := filepath.Join(dir, fileName(hash))
+	must(t, flip(file, 150_000))
+	check := func(want string) {
+		t.Helper()
+		for i := range 4 {
+			id, _ := tree.Find(fmt.Sprintf("d/%d.h", i))
+			_, err := tree.ReadAt(id, make([]byte, 100_000), 0)
+			if i != 1 && err != nil || i == 1 && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "block 1: ")) {
+				t.Errorf("file %d: %v", i, err)
+			}
+		}
+		w.check(t, "") // whoever reads is told
+		checkNames(t, dir, fileName(hash))
+	}
+	must(t, os.Rename(archive, archive+".away"))
+	check("no such file or directory")
+	must(t, os.Symlink(other, archive))
+	check(archive + " is another archive now")
+	must(t, os.Rename(archive+".away", archive))
+	checkTree(t, tree, archive)
+	c.Wait()
+	w.check(t, "making it anew from "+archive)
+}
