@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -28,7 +27,10 @@ func (t *Tree) Write(w io.Writer) error {
 		return err
 	}
 	s := &seekableWriter{t: t, w: out, zstd: enc, table: bytes.Clone(t.table), added: map[ID]bool{}}
-	return errors.Join(s.write(), out.Flush())
+	if err := s.write(); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // newEncoder returns what compresses blocks in memory and in cache files.

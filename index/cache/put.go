@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"io"
 	"maps"
 	"os"
@@ -43,21 +42,17 @@ func (c *Cache) Wait() { c.writing.Wait() }
 func (c *Cache) put(t *index.Tree) (err error) {
 	dir, name := int(c.dir.Fd()), fileName(t.Hash)
 	part := "." + name + "." + rand.Text()
-	fd, err := unix.Openat(dir, part, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), part)
 	defer func() {
 		if err != nil {
-			f.Close()
 			unix.Unlinkat(dir, part, 0)
 		}
 	}()
-	if err := errors.Join(t.Write(f), f.Sync()); err != nil {
+	if err := c.write(part, t); err != nil {
 		return err
 	}
-	cached, err := openTree(f, t.Hash)
+	// Opened again to read only: while a file is open for writing, its filesystem
+	// can't be remounted read-only.
+	cached, err := c.open(part, t.Hash)
 	if err != nil {
 		return err
 	}
@@ -71,6 +66,20 @@ func (c *Cache) put(t *index.Tree) (err error) {
 	return t.Switch(cached)
 }
 
+// write writes a tree to a new file.
+func (c *Cache) write(name string, t *index.Tree) error {
+	fd, err := unix.Openat(int(c.dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if err := t.Write(f); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 // prune removes what is too much: the files that were not used for the longest
 // time, and those that nobody can be writing any more.
 func (c *Cache) prune() {
@@ -78,8 +87,7 @@ func (c *Cache) prune() {
 	c.dir.Seek(0, io.SeekStart)
 	names, err := c.dir.Readdirnames(-1)
 	if err != nil {
-		c.warn("%v", err)
-		return
+		return // then putting has failed as well
 	}
 	used := map[string]time.Time{}
 	for _, name := range names {
