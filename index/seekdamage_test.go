@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Whatever byte is changed, and wherever the file is cut: it is refused, or
+// reading is, or all bytes are those that were written.
+func TestSeekableDamage(t *testing.T) {
+	large := strings.Repeat(text(9, 1500), 100) // two blocks of few bytes
+	good := written(t, memoryTree(t, append(kernelTree(), hardlink("./h", "./include/cold.h"), file("./large", large))...))
+	want := opened(t, good)
+	checkDamaged := func(what string, b []byte) {
+		t.Helper()
+		tree, err := openBytes(b)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "seekable zstd: ") {
+				t.Errorf("%s: %v", what, err)
+			}
+			return
+		}
+		bad := 0
+		for id := range ID(want.Len()) {
+			if g, w := tree.Entry(id), want.Entry(id); g != w || tree.Target(id) != want.Target(id) {
+				t.Errorf("%s: %s: %+v", what, want.Path(id), g)
+			}
+			if e := want.Entry(id); e.Mode&syscall.S_IFMT == syscall.S_IFREG && e.Size > 0 {
+				p := make([]byte, e.Size)
+				var damage *BlockError
+				switch _, err := tree.ReadAt(id, p, 0); {
+				case errors.As(err, &damage):
+					bad++
+				case err != nil:
+					t.Errorf("%s: %s: %v", what, want.Path(id), err)
+				case !bytes.Equal(p, read(t, want, id)):
+					t.Errorf("%s: %s: wrong bytes", what, want.Path(id))
+				}
+			}
+		}
+		if bad > 0 && Verify(b) == nil {
+			t.Errorf("%s: %d files can't be read, and Verify finds nothing", what, bad)
+		}
+	}
+	for at := range good {
+		for _, flip := range []byte{0x01, 0x80} {
+			bad := bytes.Clone(good)
+			bad[at] ^= flip
+			checkDamaged(fmt.Sprintf("byte %d of %d changed by %#02x", at, len(good), flip), bad)
+		}
+		checkDamaged(fmt.Sprintf("cut to %d of %d bytes", at, len(good)), good[:at])
+	}
+	checkDamaged("a byte more", append(bytes.Clone(good), 0))
+}
+
+// With the seek table's sums right: frames in another order, or of other sizes.
+func TestSeekableOtherSizes(t *testing.T) {
+	var members []member
+	for i := range 6 {
+		members = append(members, file(fmt.Sprint(i), text(uint64(i), blockSize-1024)))
+	}
+	good := written(t, memoryTree(t, members...))
+	n := int(binary.LittleEndian.Uint32(good[len(good)-seekFooterSize:]))
+	table := len(good) - seekFooterSize - n*seekEntrySize
+	for name, change := range map[string]func(entries []byte){
+		"sizes moved from one to the next": func(b []byte) { b[4]--; b[12]++ },
+		"entries changed places":           func(b []byte) { c := bytes.Clone(b[8:16]); copy(b[8:16], b[16:24]); copy(b[16:], c) },
+	} {
+		bad := bytes.Clone(good)
+		change(bad[table:])
+		if _, err := openBytes(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
