@@ -199,7 +199,8 @@ func mountError(err error, dir string) error {
 	return wrapped
 }
 
-// serve returns when the tree has been unmounted, by whoever.
+// serve returns when the tree has been unmounted, by whoever, and the cache file is
+// written.
 func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 	if c.readyFD >= 0 {
 		if err := enterBackground(c.readyFD, logger); err != nil {
@@ -209,34 +210,52 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 	}
 	saveMemory()
 	debug.FreeOSMemory()
-	wait := m.keep()
+	finish := m.keep()
 	done := make(chan struct{})
 	go func() {
 		m.server.Wait()
-		wait()
 		close(done)
 	}()
+	if !m.stopped(done, logger) {
+		return nil
+	}
+	written := make(chan struct{})
+	go func() {
+		finish()
+		close(written)
+	}()
+	select {
+	case <-written:
+	case <-m.signals:
+	}
+	return nil
+}
+
+// stopped returns when the tree has been unmounted, which done tells, or when it is
+// to be served no longer all the same, by signals: then it is false.
+func (m *mounted) stopped(done <-chan struct{}, logger *log.Logger) bool {
 	select {
 	case <-done:
-		return nil
+		return true
 	case <-m.signals:
 	}
 	if fs.IsHandedOver(m.dir) {
-		return nil // whose mount it is ends with us
+		return false // whose mount it is ends with us
 	}
 	if err := m.unmount(); err != nil {
 		logger.Printf("%v: serving it until it is unmounted, or until another signal", err)
 	} else {
 		select {
 		case <-done:
-			return nil
+			return true
 		case <-time.After(200 * time.Millisecond):
 			logger.Printf("files are still open below %s: serving them until they are closed, or until another signal", m.dir)
 		}
 	}
 	select {
 	case <-done:
+		return true
 	case <-m.signals:
+		return false
 	}
-	return nil
 }
