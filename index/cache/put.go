@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ func (c *Cache) Put(t *index.Tree) {
 		if err := c.put(t); err != nil {
 			c.warn("no cache file in %s: %v", c.dir.Name(), err)
 		}
+		// What held the tree until now is megabytes. It is given back by a thread
+		// that isn't a slow one, since all others may have to wait for it.
+		go debug.FreeOSMemory()
 		c.prune()
 	})
 }
