@@ -202,8 +202,9 @@ func TestWriteIsOrdinary(t *testing.T) {
 				return stdout.String()
 			}
 			run("zstd -tq a.tar.zst")
-			if n := strings.Count(run("zstd -dc a.tar.zst | tar -t"), "\n"); n != tree.Len() {
-				t.Errorf("tar lists %d members of %d", n, tree.Len())
+			members := run("zstd -dc a.tar.zst | tar -t --quoting-style=escape")
+			if n := strings.Count(members, "\n"); n != tree.Len() || !strings.HasPrefix(members, "./\n") || strings.Contains(members, "././") {
+				t.Errorf("tar lists %d members of %d:\n%s", n, tree.Len(), members)
 			}
 			// Directories come in front of all else, and times may be odd.
 			run("mkdir out; zstd -dc a.tar.zst | tar -x --delay-directory-restore --warning=no-timestamp -C out")

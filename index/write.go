@@ -95,16 +95,15 @@ func (s *seekableWriter) addFiles(ids []ID) error {
 
 func (s *seekableWriter) add(id ID) error {
 	e := s.t.Entry(id)
-	h := &tar.Header{Name: "./" + s.t.Path(id), Mode: int64(e.Mode & 0o777), ModTime: time.Unix(e.Sec, int64(e.Nsec))}
+	h := &tar.Header{Name: nameOf(s.t, id), Mode: int64(e.Mode & 0o777), ModTime: time.Unix(e.Sec, int64(e.Nsec))}
 	if e.Nsec != 0 || e.Sec < 0 {
 		h.Format = tar.FormatPAX // the only one that tells
 	}
 	switch {
 	case e.IsDir():
 		h.Typeflag = tar.TypeDir
-		h.Name += "/"
 	case e.Ino != id:
-		h.Typeflag, h.Linkname = tar.TypeLink, "./"+s.t.Path(e.Ino)
+		h.Typeflag, h.Linkname = tar.TypeLink, nameOf(s.t, e.Ino)
 	case e.IsLink():
 		h.Typeflag, h.Linkname = tar.TypeSymlink, s.t.Target(id)
 	default:
@@ -139,6 +138,18 @@ func (s *seekableWriter) add(id ID) error {
 	}
 	s.buf = append(s.buf, make([]byte, roundUp(h.Size)-h.Size)...)
 	return nil
+}
+
+// nameOf returns the name of an entry as GNU tar writes it.
+func nameOf(t *Tree, id ID) string {
+	e := t.Entry(id)
+	switch {
+	case id == Root:
+		return "./"
+	case e.IsDir():
+		return "./" + t.Path(id) + "/"
+	}
+	return "./" + t.Path(id)
 }
 
 // flush ends a block.
