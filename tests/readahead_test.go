@@ -23,11 +23,13 @@ func TestReadAhead(t *testing.T) {
 			mnt := mountpoint(t)
 			log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 			check(t, err)
-			cmd := exec.Command(kheadersfs(t), "-f", "--debug", archive, mnt)
+			cmd := exec.Command(kheadersfs(t), "-f", "-v", "--debug", archive, mnt)
 			cmd.Stderr = log
 			check(t, cmd.Start())
 			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-			eventually(t, "the mount", func() bool { return isMounted(t, mnt) })
+			eventually(t, "the mount", func() bool {
+				return strings.Contains(string(content(t, log.Name())), "mounted on")
+			})
 			content(t, filepath.Join(mnt, "include/linux/kconfig.h"))
 
 			reads := regexp.MustCompile(`rx \d+: READ n\d+ \{Fh 0 \[0 `)

@@ -83,8 +83,9 @@ func descend(dir int, name string, flags int, mode uint32) (int, error) {
 	return unix.Openat(dir, name, flags, 0)
 }
 
-// checkAncestor tells who could put something else in the place of what lies in
-// a directory: its owner, and whoever may write to it, unless it is sticky.
+// checkAncestor tells whether just anybody could put something else in the place of
+// what lies in a directory. Its group may: it is often the user's own, and what
+// others put there belongs to them.
 func checkAncestor(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -93,7 +94,7 @@ func checkAncestor(fd int) error {
 	switch {
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return fmt.Errorf("belongs to user %d", st.Uid)
-	case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
+	case st.Mode&0o002 != 0 && st.Mode&unix.S_ISVTX == 0:
 		return fmt.Errorf("others may write to it (mode %#o)", st.Mode&0o7777)
 	}
 	return nil

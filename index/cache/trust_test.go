@@ -41,7 +41,7 @@ func TestOpenDir(t *testing.T) {
 		{"behind a link to nothing", false, func(b string) string { must(t, os.Symlink("d", b+"/l")); return b + "/l/c" }, "not a directory"},
 		{"behind links in a circle", false, func(b string) string { must(t, os.Symlink("l", b+"/l")); return b + "/l/c" }, "too many links"},
 		{"below where all may write", false, func(b string) string { mkdir(b+"/o", 0o777); mkdir(b+"/o/c", 0o755); return b + "/o/c" }, "/o: others may write to it (mode 0777)"},
-		{"below where the group may write", false, func(b string) string { mkdir(b+"/o/p/c", 0o755); mkdir(b+"/o", 0o775); return b + "/o/p/c" }, "/o: others may write to it (mode 0775)"},
+		{"below where the group may write", false, func(b string) string { mkdir(b+"/o/p/c", 0o755); mkdir(b+"/o", 0o775); return b + "/o/p/c" }, ""},
 		{"below a sticky one", false, func(b string) string { mkdir(b+"/o", 0o777|os.ModeSticky); return b + "/o/c" }, ""},
 		{"below a stranger's", true, func(b string) string {
 			mkdir(b+"/o/p/c", 0o755)

@@ -56,6 +56,9 @@ func (r *Reader) Next() ([]byte, error) {
 	if r.err == errDone {
 		r.err = io.EOF
 	}
+	if r.err != nil {
+		smallPages(r.window)
+	}
 	if r.pos > start {
 		return r.window[start:r.pos], nil
 	}
@@ -78,16 +81,25 @@ func (r *Reader) Read(p []byte) (n int, err error) {
 // that are left over.
 func (r *Reader) Unused() int { return len(r.d.src) - r.d.at }
 
+const hugePage = 2 << 20
+
 // hugeBytes returns n zero bytes, in pages of 2 MiB if the kernel has some: matches
 // reach all over the window, and the processor knows where few pages are.
 func hugeBytes(n int) []byte {
-	const huge = 2 << 20
-	if n < huge {
+	if n < hugePage {
 		return make([]byte, n)
 	}
-	b := make([]byte, n+huge)
-	at := -int(uintptr(unsafe.Pointer(&b[0]))) & (huge - 1)
+	b := make([]byte, n+hugePage)
+	at := -int(uintptr(unsafe.Pointer(&b[0]))) & (hugePage - 1)
 	b = b[at:][:n:n]
-	unix.Madvise(b[:n&^(huge-1)], unix.MADV_HUGEPAGE)
+	unix.Madvise(b[:n&^(hugePage-1)], unix.MADV_HUGEPAGE)
 	return b
+}
+
+// smallPages has what comes to lie where these bytes are now take the usual pages,
+// and no more memory than it needs.
+func smallPages(b []byte) {
+	if len(b) >= hugePage {
+		unix.Madvise(b[:len(b)&^(hugePage-1)], unix.MADV_NOHUGEPAGE)
+	}
 }
