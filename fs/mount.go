@@ -88,6 +88,7 @@ func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
 	var st unix.Stat_t
 	if !IsHandedOver(dir) && unix.Stat(dir, &st) == nil {
 		s.ahead.Store(newReadAhead(t, dir, st.Dev))
+		go t.Hot() // is known then when the first header is read
 	}
 	return server, nil
 }

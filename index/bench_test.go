@@ -68,8 +68,8 @@ func BenchmarkReadAt(b *testing.B) {
 	var ids []ID // each in another block
 	seen := map[uint32]bool{}
 	for id := range ID(tree.Len()) {
-		if e := tree.Entry(id); e.Size >= 4096 && !seen[e.at/blockSize] {
-			seen[e.at/blockSize] = true
+		if e := tree.Entry(id); e.Size >= 4096 && !seen[e.at/memoryBlock] {
+			seen[e.at/memoryBlock] = true
 			ids = append(ids, id)
 		}
 	}

@@ -145,12 +145,12 @@ func checkReads(t testing.TB, tree *Tree, id ID) {
 	whole := read(t, tree, id)
 	size := e.Size
 	var offsets []int64
-	for edge := int64(0); edge <= size+blockSize; edge += blockSize {
+	for edge := int64(0); edge <= size+memoryBlock; edge += memoryBlock {
 		offsets = append(offsets, edge-1, edge, edge+1)
 	}
 	offsets = append(offsets, size-1, size, size+1, size/2, 1<<62)
 	for _, off := range offsets {
-		for _, n := range []int64{0, 1, 2, 511, blockSize - 1, blockSize, blockSize + 1, size} {
+		for _, n := range []int64{0, 1, 2, 511, memoryBlock - 1, memoryBlock, memoryBlock + 1, size} {
 			if n > size+2 {
 				continue
 			}

@@ -142,17 +142,13 @@ func treeOf(tarBytes []byte) (*Tree, error) {
 // what is done to them is done to the tree.
 func treeAndBlocks(tarBytes []byte) (*Tree, [][]byte, error) {
 	b := newBuilder()
-	p, err := newPacker()
-	if err != nil {
-		return nil, nil, err
-	}
+	p := newPacker()
 	if err := readTar(bytes.NewReader(tarBytes), b, p); err != nil {
 		return nil, nil, err
 	}
 	t := b.finish()
-	s, err := p.finish()
-	t.data.Store(&data{store: s, table: t.table})
-	return t, p.packed, err
+	t.data.Store(&data{store: p.finish(), table: t.table})
+	return t, p.packed, nil
 }
 
 // read returns all of a file.

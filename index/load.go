@@ -12,19 +12,12 @@ import (
 // Decoding runs beside reading the tar and compressing its files again, so the
 // cost is that of the slowest, decoding LZMA2.
 func load(f *xz.File) (*Tree, error) {
-	p, err := newPacker()
-	if err != nil {
-		return nil, err
-	}
+	p := newPacker()
 	t, err := decodeAll(f, p)
 	if err != nil {
 		return nil, err
 	}
-	store, err := p.finish()
-	if err != nil {
-		return nil, err
-	}
-	t.data.Store(&data{store: store, table: t.table})
+	t.data.Store(&data{store: p.finish(), table: t.table})
 	return t, nil
 }
 
@@ -53,7 +46,7 @@ type aheadReader struct {
 // readAhead returns a reader that keeps a few buffers of r's bytes ready. It
 // must be closed.
 func readAhead(r io.Reader) *aheadReader {
-	const buffers, size = 4, 64 << 10
+	const buffers, size = 4, 256 << 10
 	a := &aheadReader{
 		full: make(chan []byte, buffers),
 		free: make(chan []byte, buffers),

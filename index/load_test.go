@@ -39,7 +39,7 @@ func headers(t *testing.T) string {
 		put(fmt.Sprintf("include/config/%d/x.h", i), 0, 0o644)
 	}
 	put("include/generated/utsrelease.h", 100, 0o444)
-	put("include/large.h", blockSize+100, 0o644)
+	put("include/large.h", memoryBlock+100, 0o644)
 	put("scripts/run.sh", 10, 0o755)
 	put(strings.Repeat("long/", 30)+strings.Repeat("n", 200), 30, 0o644)
 	put("Ünï-cödé.h", 40, 0o644)

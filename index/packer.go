@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
-// blockSize is the most bytes that one block in memory decodes to. Larger
-// blocks are smaller compressed, and cost more for who wants one file of them.
-const blockSize = 128 << 10
+// memoryBlock is the most bytes that one block in memory decodes to. Larger blocks
+// are smaller compressed, and cost more for who wants one file of them: what a
+// compile reads is spread over almost all of these.
+const memoryBlock = 32 << 10
 
 // memoryCache is how many bytes of such blocks are kept decoded: what is read
 // next is mostly next to what was read last, and decoding one again is cheap.
@@ -44,10 +45,9 @@ func (s *writeSink) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{s.w}, struct{ io.Reader }{r}, s.buf)
 }
 
-// A packer makes a store in memory, of zstd frames (RFC 8878) with the checksum
-// that the format has for them. A file larger than a block begins one.
+// A packer makes a store in memory, of S2 blocks, which are made four times as fast
+// as zstd's and take a third more. A file larger than a block begins one.
 type packer struct {
-	zstd    *zstd.Encoder
 	blocks  []block
 	packed  [][]byte
 	start   int64 // of the block that is being filled
@@ -55,16 +55,12 @@ type packer struct {
 	scratch []byte
 }
 
-func newPacker() (*packer, error) {
-	enc, err := newEncoder()
-	if err != nil {
-		return nil, err
-	}
-	return &packer{zstd: enc, buf: make([]byte, 0, blockSize)}, nil
+func newPacker() *packer {
+	return &packer{buf: make([]byte, 0, memoryBlock), scratch: make([]byte, s2.MaxEncodedLen(memoryBlock))}
 }
 
 func (p *packer) add(size, _ int64) (off int64, err error) {
-	if size > blockSize-int64(len(p.buf)) {
+	if size > memoryBlock-int64(len(p.buf)) {
 		p.flush() // blocks are cut between files
 	}
 	off = p.start + int64(len(p.buf))
@@ -77,10 +73,10 @@ func (p *packer) add(size, _ int64) (off int64, err error) {
 // ReadFrom takes in the file's data.
 func (p *packer) ReadFrom(r io.Reader) (n int64, err error) {
 	for {
-		if len(p.buf) == blockSize {
+		if len(p.buf) == memoryBlock {
 			p.flush()
 		}
-		m, err := r.Read(p.buf[len(p.buf):blockSize])
+		m, err := r.Read(p.buf[len(p.buf):memoryBlock])
 		p.buf = p.buf[:len(p.buf)+m]
 		n += int64(m)
 		if err == io.EOF {
@@ -97,23 +93,17 @@ func (p *packer) flush() {
 	if len(p.buf) == 0 {
 		return
 	}
-	p.scratch = p.zstd.EncodeAll(p.buf, p.scratch[:0])
 	p.blocks = append(p.blocks, block{p.start, len(p.buf)})
-	p.packed = append(p.packed, bytes.Clone(p.scratch))
+	p.packed = append(p.packed, bytes.Clone(s2.Encode(p.scratch, p.buf)))
 	p.start += int64(len(p.buf))
 	p.buf = p.buf[:0]
 }
 
 // finish returns the store. The packer is used up.
-func (p *packer) finish() (*store, error) {
+func (p *packer) finish() *store {
 	p.flush()
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(blockSize), zstd.WithDecoderMaxWindow(blockSize))
-	if err != nil {
-		return nil, err
-	}
 	packed := p.packed
 	return newStore(p.blocks, memoryCache, func(i int, buf []byte) ([]byte, error) {
-		return dec.DecodeAll(packed[i], buf)
-	}), nil
+		return s2.Decode(buf[:cap(buf)], packed[i])
+	})
 }

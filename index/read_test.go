@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var sizes = []int{0, 1, 511, 512, blockSize - 1, blockSize, blockSize + 1, 2 * blockSize, 3*blockSize + 7, 5000, 0, 100}
+var sizes = []int{0, 1, 511, 512, memoryBlock - 1, memoryBlock, memoryBlock + 1, 2 * memoryBlock, 3*memoryBlock + 7, 5000, 0, 100}
 
 // sizedTree has a file of each of the sizes, twice.
 func sizedTree(t testing.TB) (tree *Tree, data map[string]string, packed [][]byte) {
@@ -66,14 +66,14 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) { return r.tree.ReadA
 func TestReadInParallel(t *testing.T) {
 	var members []member
 	data := map[string]string{}
-	for i := range 3 * memoryCache / blockSize {
+	for i := range 3 * memoryCache / memoryBlock {
 		name := fmt.Sprint(i)
-		data[name] = text(uint64(i%5), blockSize-i) // a block each
+		data[name] = text(uint64(i%5), memoryBlock-i) // a block each
 		members = append(members, file(name, data[name]))
 	}
 	tree, err := treeOf(tarOf(t, members...))
 	must(t, err)
-	if n := len(tree.data.Load().blocks); n != 3*memoryCache/blockSize {
+	if n := len(tree.data.Load().blocks); n != 3*memoryCache/memoryBlock {
 		t.Fatalf("%d blocks", n)
 	}
 	var wait sync.WaitGroup

@@ -37,8 +37,8 @@ func kernelTree() []member {
 func seekableTrees() map[string][]member {
 	long := strings.Repeat("long/", 60)
 	var edges []member
-	for i, n := range []int{0, 1, 511, 512, 513, blockSize - 1025, blockSize - 1024, blockSize - 513, blockSize - 512, blockSize - 511,
-		blockSize - 1, blockSize, blockSize + 1, 2*blockSize - 512, 2 * blockSize, 3*blockSize + 7, 0, 100} {
+	for i, n := range []int{0, 1, 511, 512, 513, seekableBlock - 1025, seekableBlock - 1024, seekableBlock - 513, seekableBlock - 512, seekableBlock - 511,
+		seekableBlock - 1, seekableBlock, seekableBlock + 1, 2*seekableBlock - 512, 2 * seekableBlock, 3*seekableBlock + 7, 0, 100} {
 		edges = append(edges, file(fmt.Sprintf("d%d/%02d", i%3, i), text(uint64(i), n)))
 	}
 	return map[string][]member{
@@ -168,14 +168,14 @@ func TestWriteBlocks(t *testing.T) {
 		e := tree.Entry(id)
 		var in []int
 		for i, b := range d.blocks {
-			if b.size > blockSize {
+			if b.size > seekableBlock {
 				t.Errorf("block %d has %d bytes", i, b.size)
 			}
 			if off := d.offset(id); !e.IsDir() && off < b.start+int64(b.size) && off+e.Size > b.start {
 				in = append(in, i)
 			}
 		}
-		if e.Size <= blockSize-tarBlock && len(in) > 1 {
+		if e.Size <= seekableBlock-tarBlock && len(in) > 1 {
 			t.Errorf("%s, of %d bytes, lies in blocks %v", tree.Path(id), e.Size, in)
 		}
 	}

@@ -64,7 +64,7 @@ func TestSeekableDamage(t *testing.T) {
 func TestSeekableOtherSizes(t *testing.T) {
 	var members []member
 	for i := range 6 {
-		members = append(members, file(fmt.Sprint(i), text(uint64(i), blockSize-1024)))
+		members = append(members, file(fmt.Sprint(i), text(uint64(i), seekableBlock-1024)))
 	}
 	good := written(t, memoryTree(t, members...))
 	n := int(binary.LittleEndian.Uint32(good[len(good)-seekFooterSize:]))

@@ -91,7 +91,7 @@ func zstdFrame(t testing.TB, data []byte, options ...zstd.EOption) []byte {
 }
 
 func seekableExample(t testing.TB) []byte {
-	return written(t, memoryTree(t, append(kernelTree(), file("./large", text(9, 2*blockSize)))...))
+	return written(t, memoryTree(t, append(kernelTree(), file("./large", text(9, 2*seekableBlock)))...))
 }
 
 // What a seek table or the frames around it must not be, and what is said then.
@@ -232,7 +232,7 @@ func TestSeekableWrongFrame(t *testing.T) {
 		tree := opened(t, s.bytes())
 		id, _ := tree.Find("large")
 		var damage *BlockError
-		_, err := tree.ReadAt(id, make([]byte, 2*blockSize), 0)
+		_, err := tree.ReadAt(id, make([]byte, 2*seekableBlock), 0)
 		if !errors.As(err, &damage) || damage.Block != 1 || !strings.HasPrefix(damage.Err.Error(), test.want) {
 			t.Errorf("%s: %v", test.name, err)
 		}

@@ -189,7 +189,7 @@ func TestOnDamageFails(t *testing.T) {
 	} {
 		tree.OnDamage(mend)
 		for range 2 {
-			n, err := tree.ReadAt(large, make([]byte, 100), blockSize/2)
+			n, err := tree.ReadAt(large, make([]byte, 100), seekableBlock/2)
 			var damage *BlockError
 			switch {
 			case n != 0 || err == nil:

@@ -17,12 +17,16 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
+// seekableBlock is about the most bytes that one frame of a cache file decodes to.
+// What one program reads lies together in it.
+const seekableBlock = 128 << 10
+
 // Write writes the tree as a cache file (docs/format.md), which OpenSeekable
 // opens: directories, the hot files, then the rest by path. The same tree gives
 // the same bytes.
 func (t *Tree) Write(w io.Writer) error {
 	out := bufio.NewWriterSize(w, 256<<10)
-	enc, err := newEncoder()
+	enc, err := newEncoder(seekableBlock)
 	if err != nil {
 		return err
 	}
@@ -33,10 +37,10 @@ func (t *Tree) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-// newEncoder returns what compresses blocks in memory and in cache files.
-func newEncoder() (*zstd.Encoder, error) {
+// newEncoder returns what compresses blocks of at most size bytes.
+func newEncoder(size int) (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(blockSize), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
+		zstd.WithWindowSize(size), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
 }
 
 type seekableWriter struct {
@@ -113,7 +117,7 @@ func (s *seekableWriter) add(id ID) error {
 	if err := tar.NewWriter(&header).WriteHeader(h); err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
-	if len(s.buf)+header.Len()+int(roundUp(h.Size)) > blockSize {
+	if len(s.buf)+header.Len()+int(roundUp(h.Size)) > seekableBlock {
 		if err := s.flush(); err != nil { // blocks are cut between files
 			return err
 		}
@@ -123,13 +127,13 @@ func (s *seekableWriter) add(id ID) error {
 		binary.LittleEndian.PutUint32(s.table[int(id)*entrySize+32:], uint32(s.start+int64(len(s.buf))))
 	}
 	for off := int64(0); off < h.Size; {
-		if len(s.buf) >= blockSize {
+		if len(s.buf) >= seekableBlock {
 			if err := s.flush(); err != nil {
 				return err
 			}
 		}
 		at := len(s.buf)
-		n := int(min(h.Size-off, int64(blockSize-at)))
+		n := int(min(h.Size-off, int64(seekableBlock-at)))
 		s.buf = append(s.buf, make([]byte, n)...)
 		if _, err := s.t.ReadAt(id, s.buf[at:], off); err != nil {
 			return err

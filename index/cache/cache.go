@@ -39,6 +39,8 @@ type Cache struct {
 	archive string
 	warn    func(format string, args ...any)
 	writing sync.WaitGroup
+	hurry   chan struct{} // closed by leaving
+	leaving sync.Once
 }
 
 // Open opens the directory at path, which is made if it isn't there; the error
@@ -49,7 +51,7 @@ func Open(path, archive string, warn func(format string, args ...any)) (*Cache, 
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{dir: dir, archive: archive, warn: warn}, nil
+	return &Cache{dir: dir, archive: archive, warn: warn, hurry: make(chan struct{})}, nil
 }
 
 func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + Ending }

@@ -21,13 +21,21 @@ import (
 	"github.com/kheadersfs/kheadersfs/index"
 )
 
-// Put begins to write the cache file of a tree; when it is there the tree is read
-// from it. That takes half a second of a processor that has nothing better to do.
-// Two who put the same tree both succeed: their files are the same.
+// settle is how long writing waits. Who has just mounted is about to compile, and
+// wants all processors for that.
+const settle = time.Second
+
+// Put has the cache file of a tree written, after a second or when Wait is called;
+// when it is there the tree is read from it. That takes half a second of a
+// processor that has nothing better to do. Two who put the same tree both
+// succeed: their files are the same.
 func (c *Cache) Put(t *index.Tree) {
 	c.writing.Go(func() {
-		// Who has just mounted is about to compile. The thread ends with this
-		// goroutine, so its priority is not put back.
+		select {
+		case <-time.After(settle):
+		case <-c.hurry:
+		}
+		// The thread ends with this goroutine, so its priority is not put back.
 		runtime.LockOSThread()
 		unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
 		if err := c.put(t); err != nil {
@@ -40,8 +48,12 @@ func (c *Cache) Put(t *index.Tree) {
 	})
 }
 
-// Wait returns when nothing is being written any more.
-func (c *Cache) Wait() { c.writing.Wait() }
+// Wait has what is to be written written at once, from now on, and returns when it
+// is.
+func (c *Cache) Wait() {
+	c.leaving.Do(func() { close(c.hurry) })
+	c.writing.Wait()
+}
 
 func (c *Cache) put(t *index.Tree) (err error) {
 	dir, name := int(c.dir.Fd()), fileName(t.Hash)
