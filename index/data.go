@@ -59,13 +59,14 @@ func (t *Tree) order() (ids []ID, n int) {
 			names = append(names, t.Path(id))
 		}
 	}
+	var text []byte
 	read := func(name string) ([]byte, bool) {
 		id, ok := t.Find(name)
 		e := t.Entry(id)
 		if !ok || e.IsDir() || e.IsLink() {
 			return nil, false
 		}
-		text := make([]byte, e.Size)
+		text = slices.Grow(text[:0], int(e.Size))[:e.Size]
 		_, err := t.ReadAt(id, text, 0)
 		return text, err == nil || err == io.EOF
 	}

@@ -4,7 +4,10 @@ package index
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 
 	"github.com/klauspost/compress/s2"
@@ -19,7 +22,7 @@ const memoryBlock = 32 << 10
 
 // memoryCache is how many bytes of such blocks are kept decoded: what is read
 // next is mostly next to what was read last, and decoding one again is cheap.
-const memoryCache = 2 << 20
+const memoryCache = 1 << 20
 
 // A sink takes the data of files, one after the other.
 type sink interface {
@@ -46,7 +49,8 @@ func (s *writeSink) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // A packer makes a store in memory, of S2 blocks, which are made four times as fast
-// as zstd's and take a third more. A file larger than a block begins one.
+// as zstd's and take a third more, each behind the CRC32C of what it decodes to. A
+// file larger than a block begins one.
 type packer struct {
 	blocks  []block
 	packed  [][]byte
@@ -56,7 +60,7 @@ type packer struct {
 }
 
 func newPacker() *packer {
-	return &packer{buf: make([]byte, 0, memoryBlock), scratch: make([]byte, s2.MaxEncodedLen(memoryBlock))}
+	return &packer{buf: make([]byte, 0, memoryBlock), scratch: make([]byte, crc32.Size+s2.MaxEncodedLen(memoryBlock))}
 }
 
 func (p *packer) add(size, _ int64) (off int64, err error) {
@@ -94,7 +98,9 @@ func (p *packer) flush() {
 		return
 	}
 	p.blocks = append(p.blocks, block{p.start, len(p.buf)})
-	p.packed = append(p.packed, bytes.Clone(s2.Encode(p.scratch, p.buf)))
+	binary.LittleEndian.PutUint32(p.scratch, crc32.Checksum(p.buf, castagnoli))
+	n := len(s2.Encode(p.scratch[crc32.Size:], p.buf))
+	p.packed = append(p.packed, bytes.Clone(p.scratch[:crc32.Size+n]))
 	p.start += int64(len(p.buf))
 	p.buf = p.buf[:0]
 }
@@ -104,6 +110,10 @@ func (p *packer) finish() *store {
 	p.flush()
 	packed := p.packed
 	return newStore(p.blocks, memoryCache, func(i int, buf []byte) ([]byte, error) {
-		return s2.Decode(buf[:cap(buf)], packed[i])
+		data, err := s2.Decode(buf[:cap(buf)], packed[i][crc32.Size:])
+		if err == nil && crc32.Checksum(data, castagnoli) != binary.LittleEndian.Uint32(packed[i]) {
+			err = errors.New("the checksum does not match")
+		}
+		return data, err
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"strings"
 	"sync"
@@ -130,7 +131,7 @@ func TestDamageLater(t *testing.T) {
 		flipped := bytes.Clone(whole)
 		flipped[len(flipped)/2] ^= 0x10
 		next := (i + 1) % len(packed)
-		for kind, bad := range map[string][]byte{"cut": short, "flipped": flipped, "nothing": nil, "another": packed[next]} {
+		for kind, bad := range map[string][]byte{"cut": short, "flipped": flipped, "nothing": whole[:crc32.Size], "another": packed[next]} {
 			if kind == "another" && tree.data.Load().blocks[next].size == good.size {
 				continue // a right block, if not the right one
 			}
@@ -166,7 +167,7 @@ func TestDamageLater(t *testing.T) {
 func TestDamageInParallel(t *testing.T) {
 	tree, _, packed := sizedTree(t)
 	for i := range packed {
-		packed[i] = nil
+		packed[i] = packed[i][:crc32.Size]
 	}
 	var wait sync.WaitGroup
 	for range 8 {
@@ -194,7 +195,7 @@ func TestDamageInParallel(t *testing.T) {
 func TestReleaseDamaged(t *testing.T) {
 	tree, packed, err := treeAndBlocks(tarOf(t, file("./include/generated/utsrelease.h", "#define UTS_RELEASE \"6.1\"\n")))
 	must(t, err)
-	packed[0] = nil
+	packed[0] = packed[0][:crc32.Size]
 	var damage *BlockError
 	if got, err := tree.Release(); got != "" || !errors.As(err, &damage) {
 		t.Errorf("%q, %v", got, err)

@@ -240,6 +240,15 @@ func daemon(dir string) int {
 	return 0
 }
 
+// rss is how much memory a process has now (VmRSS) or had at most (VmHWM), in KiB.
+func rss(t testing.TB, pid int, field string) int {
+	t.Helper()
+	_, rest, _ := strings.Cut(string(content(t, fmt.Sprintf("/proc/%d/status", pid))), "\n"+field+":")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
+	check(t, err)
+	return kib
+}
+
 // waitGone waits for the end of a process that is not our child. One that its
 // parent hasn't asked for yet has ended too.
 func waitGone(t testing.TB, pid int) {

@@ -29,7 +29,7 @@ func loadCached(a *source.Archive, c *mountConfig, logger *log.Logger) (t *index
 			}
 		}
 		missed = kept
-		saveMemory() // decoding makes more
+		saveMemory(25) // decoding makes more
 		return nil
 	})
 	if err != nil {

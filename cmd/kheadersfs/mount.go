@@ -140,10 +140,10 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	return m, nil
 }
 
-// saveMemory has garbage collected more often than usual. What lives on is a few
-// megabytes in few pieces, so that costs little.
-func saveMemory() {
-	debug.SetGCPercent(25)
+// saveMemory has garbage collected when there is so much of it, in percent of what
+// lives on: a few megabytes in few pieces, so that little costs little.
+func saveMemory(percent int) {
+	debug.SetGCPercent(percent)
 	debug.SetMemoryLimit(math.MaxInt64)
 }
 
@@ -208,7 +208,7 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 			return err
 		}
 	}
-	saveMemory()
+	saveMemory(10)
 	debug.FreeOSMemory()
 	finish := m.keep()
 	done := make(chan struct{})

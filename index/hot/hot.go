@@ -33,7 +33,8 @@ var roots = []string{
 // together. First, as many as hot tells, the include closure of the hot headers,
 // depth first, in the order of inclusion; then the rest by path. Directives are
 // looked at textually, whatever condition they stand under. arch is as in the
-// directory arch/; read returns the bytes of a file, and nothing for what is none.
+// directory arch/; read returns the bytes of a file, which are looked at only until
+// it is called again, and nothing for what is none.
 func Order(names []string, arch string, read func(name string) (data []byte, ok bool)) (ordered []string, hot int) {
 	o := &orderer{read: read, seen: map[string]bool{}}
 	for _, dir := range []string{"arch/" + arch + "/include", "include"} {
@@ -87,21 +88,36 @@ func (o *orderer) include(dir, name string) {
 		o.seen[file] = true
 		o.names = append(o.names, file)
 		o.bytes += len(text)
-		for line := range bytes.Lines(text) {
-			if name, quoted := directive(line); name != "" {
-				from := ""
-				if quoted {
-					from = path.Dir(file)
-				}
-				o.include(from, name)
+		for _, d := range directives(text) {
+			from := ""
+			if d.quoted {
+				from = path.Dir(file)
 			}
+			o.include(from, d.name)
 		}
 		return
 	}
 }
 
-// directive returns the name in an #include line.
-func directive(line []byte) (name string, quoted bool) {
+// A directive is an #include.
+type directive struct {
+	name   string
+	quoted bool
+}
+
+// directives returns those in a file.
+func directives(text []byte) []directive {
+	var ds []directive
+	for line := range bytes.Lines(text) {
+		if name, quoted := include(line); name != "" {
+			ds = append(ds, directive{name, quoted})
+		}
+	}
+	return ds
+}
+
+// include returns the name in an #include line.
+func include(line []byte) (name string, quoted bool) {
 	line, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("#"))
 	if !ok {
 		return "", false

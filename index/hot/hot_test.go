@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestDirective(t *testing.T) {
+func TestInclude(t *testing.T) {
 	for _, test := range []struct {
 		line, name string
 		quoted     bool
@@ -48,7 +48,7 @@ func TestDirective(t *testing.T) {
 		{"#ifdef x #include <a.h>", "", false},
 		{"##include <a.h>", "", false},
 	} {
-		name, quoted := directive([]byte(test.line))
+		name, quoted := include([]byte(test.line))
 		if name != test.name || name != "" && quoted != test.quoted {
 			t.Errorf("%q includes %q, %v, want %q, %v", test.line, name, quoted, test.name, test.quoted)
 		}
