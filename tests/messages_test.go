@@ -76,7 +76,7 @@ func TestNoWay(t *testing.T) {
 			"hint: mounting needs CAP_SYS_ADMIN"},
 		"no fusermount3": {`
 for f in /usr/bin/fusermount3 /usr/bin/fusermount; do mount --bind "$DIR/fstab" $f; done
-chown 65534 "$MNT"; EXE="setpriv --reuid=65534 --clear-groups $EXE"`, "hint: install fuse3"},
+chown 65534 "$MNT"; EXE="setpriv --reuid=65534 --clear-groups $EXE --no-cache"`, "hint: install fuse3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := inNamespace(t, withFstab+test.script+`
