@@ -41,7 +41,7 @@ type server struct {
 	noOpen, noOpendir bool
 
 	mu      sync.Mutex
-	damaged map[int]bool // blocks that have been logged
+	damaged map[string]bool // what has been logged of blocks
 }
 
 func newServer(t *index.Tree, l *log.Logger) *server {
@@ -50,7 +50,7 @@ func newServer(t *index.Tree, l *log.Logger) *server {
 		tree:          t,
 		generation:    binary.LittleEndian.Uint64(t.Hash[:]),
 		log:           l,
-		damaged:       map[int]bool{},
+		damaged:       map[string]bool{},
 	}
 }
 
@@ -168,8 +168,8 @@ func (s *server) report(id index.ID, err error) {
 	var b *index.BlockError
 	if errors.As(err, &b) {
 		s.mu.Lock()
-		known := s.damaged[b.Block]
-		s.damaged[b.Block] = true
+		known := s.damaged[err.Error()]
+		s.damaged[err.Error()] = true
 		s.mu.Unlock()
 		if known {
 			return

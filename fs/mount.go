@@ -34,10 +34,10 @@ type Options struct {
 // Mount mounts the tree on a directory, which is an absolute path, or
 // /dev/fd/N when the caller has been handed a mount that is made already. The
 // mount answers when Mount returns; Wait of the server returns when it has been
-// unmounted.
+// unmounted. dev is the mount's, as in stat(2), but 0 of one that was handed over.
 //
 // Root mounts by itself, anybody else through fusermount3.
-func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
+func Mount(t *index.Tree, dir string, o Options) (server *fuse.Server, dev uint64, err error) {
 	mo := &fuse.MountOptions{
 		Name:       strings.TrimPrefix(Type, "fuse."),
 		FsName:     o.Source,
@@ -76,21 +76,26 @@ func Mount(t *index.Tree, dir string, o Options) (*fuse.Server, error) {
 		}
 	}
 	s := newServer(t, o.Log)
-	server, err := fuse.NewServer(s, dir, mo)
+	server, err = fuse.NewServer(s, dir, mo)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	go server.Serve()
 	if err := server.WaitMount(); err != nil {
 		syscall.Unmount(dir, syscall.MNT_DETACH)
-		return nil, err
+		return nil, 0, err
+	}
+	if IsHandedOver(dir) {
+		return server, 0, nil
 	}
 	var st unix.Stat_t
-	if !IsHandedOver(dir) && unix.Stat(dir, &st) == nil {
-		s.ahead.Store(newReadAhead(t, dir, st.Dev))
-		go t.Hot() // is known then when the first header is read
+	if err := unix.Stat(dir, &st); err != nil {
+		syscall.Unmount(dir, syscall.MNT_DETACH)
+		return nil, 0, err
 	}
-	return server, nil
+	s.ahead.Store(newReadAhead(t, dir, st.Dev))
+	go t.Hot() // is known then when the first header is read
+	return server, st.Dev, nil
 }
 
 // IsHandedOver tells whether a mount point is one of the form /dev/fd/N, by

@@ -3,6 +3,8 @@
 package fs
 
 import (
+	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -11,8 +13,16 @@ import (
 	"github.com/kheadersfs/kheadersfs/index"
 )
 
-// window is how many bytes of hot files are read ahead at a time.
-const window = 512 << 10
+const (
+	// window is how many bytes of hot files are read ahead at a time.
+	window = 512 << 10
+	// maxWindows bounds what is read ahead at all. Of a kernel's headers ten
+	// windows are hot.
+	maxWindows = 62
+)
+
+// none is no entry.
+const none = math.MaxUint32
 
 // A readAhead reads files before a program asks for them, so that the kernel has
 // their names and pages already: a compile opens hundreds of headers, one after
@@ -29,13 +39,15 @@ type readAhead struct {
 	start   sync.Once
 	hot     []index.ID
 	windows atomic.Pointer[[]uint8] // of each entry: the number of its window, 0 if it is in none
-	reading atomic.Uint32           // the entry that is read here
+	reading atomic.Uint32           // the entry that is read here, or none
 	asked   atomic.Uint64           // a bit for each window
 	ask     chan uint8
 }
 
 func newReadAhead(t *index.Tree, dir string, dev uint64) *readAhead {
-	return &readAhead{tree: t, dir: dir, dev: dev, ask: make(chan uint8, 64)}
+	a := &readAhead{tree: t, dir: dir, dev: dev, ask: make(chan uint8, maxWindows+1)}
+	a.reading.Store(none)
+	return a
 }
 
 // read is told of each file of which bytes are asked for.
@@ -62,22 +74,47 @@ func (a *readAhead) run(first index.ID) {
 	windows := make([]uint8, a.tree.Len())
 	size := int64(0)
 	for _, id := range a.hot {
-		// The mask has 64 bits, of which the lowest and highest are not used.
-		windows[id] = uint8(min(1+size/window, 62))
+		if size >= maxWindows*window {
+			break
+		}
+		windows[id] = uint8(1 + size/window)
 		size += a.tree.Entry(id).Size
+	}
+	if closeFiles() != nil {
+		return
 	}
 	a.windows.Store(&windows)
 	a.read(first)
 	for w := range a.ask {
-		if err := a.fetch(w, windows); err != nil {
+		if err := a.fetch(w); err != nil {
 			return // without the right to mount there is no copy
 		}
 	}
 }
 
+// closeFiles gives this goroutine a thread for itself, with a table of file
+// descriptors of its own. If the process is killed while it waits for its own
+// answer, the kernel waits on until nobody can answer any more: until /dev/fuse is
+// closed. So the thread that waits must not hold it.
+func closeFiles() error {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+		return err
+	}
+	// What has no type is Go's own, for its poller: every thread needs it.
+	const most = 1024 // there are some ten
+	for fd := 3; fd < most; fd++ {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != 0 {
+			unix.Close(fd)
+		}
+	}
+	return nil
+}
+
 // fetch reads the files of a window.
-func (a *readAhead) fetch(w uint8, windows []uint8) error {
-	mount, err := unix.OpenTree(unix.AT_FDCWD, a.dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+func (a *readAhead) fetch(w uint8) error {
+	mount, err := unix.OpenTree(unix.AT_FDCWD, a.dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_NO_AUTOMOUNT)
 	if err != nil {
 		return err
 	}
@@ -86,6 +123,7 @@ func (a *readAhead) fetch(w uint8, windows []uint8) error {
 	if err := unix.Fstat(mount, &st); err != nil || st.Dev != a.dev {
 		return err // something else is here now
 	}
+	windows := *a.windows.Load()
 	buf := make([]byte, 128<<10)
 	for _, id := range a.hot {
 		if windows[id] != w {
@@ -101,5 +139,6 @@ func (a *readAhead) fetch(w uint8, windows []uint8) error {
 		}
 		unix.Close(fd)
 	}
+	a.reading.Store(none)
 	return nil
 }

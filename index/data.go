@@ -20,20 +20,26 @@ func (d *data) offset(id ID) int64 {
 // Hot returns the files that programs are likely to read, each by its first name,
 // in the order in which they do. The first call may decode some megabytes.
 func (t *Tree) Hot() []ID {
-	t.hotOnce.Do(func() {
-		if d := t.data.Load(); d.hot > 0 {
-			t.hot = t.before(d, d.hot)
-			return
+	t.hotMu.Lock()
+	defer t.hotMu.Unlock()
+	if t.hot != nil {
+		return t.hot
+	}
+	if d := t.data.Load(); d.hot > 0 {
+		t.hot = t.before(d, d.hot)
+		return t.hot
+	}
+	ids, n, err := t.order()
+	if err != nil {
+		return nil // the next caller tries again
+	}
+	seen := map[ID]bool{}
+	for _, id := range ids[:n] {
+		if first := t.Entry(id).Ino; !seen[first] {
+			seen[first] = true
+			t.hot = append(t.hot, first)
 		}
-		ids, n := t.order()
-		seen := map[ID]bool{}
-		for _, id := range ids[:n] {
-			if first := t.Entry(id).Ino; !seen[first] {
-				seen[first] = true
-				t.hot = append(t.hot, first)
-			}
-		}
-	})
+	}
 	return t.hot
 }
 
@@ -52,7 +58,7 @@ func (t *Tree) before(d *data, end int64) []ID {
 
 // order returns all names but those of directories, in the order in which they
 // are to lie in an archive. The first ones, as many as n tells, are hot.
-func (t *Tree) order() (ids []ID, n int) {
+func (t *Tree) order() (ids []ID, n int, err error) {
 	var names []string
 	for id := range ID(t.Len()) {
 		if e := t.Entry(id); !e.IsDir() {
@@ -60,22 +66,27 @@ func (t *Tree) order() (ids []ID, n int) {
 		}
 	}
 	var text []byte
-	read := func(name string) ([]byte, bool) {
+	read := func(name string, limit int) ([]byte, bool) {
 		id, ok := t.Find(name)
 		e := t.Entry(id)
-		if !ok || e.IsDir() || e.IsLink() {
+		if !ok || e.IsDir() || e.IsLink() || e.Size > int64(limit) || err != nil {
 			return nil, false
 		}
 		text = slices.Grow(text[:0], int(e.Size))[:e.Size]
-		_, err := t.ReadAt(id, text, 0)
-		return text, err == nil || err == io.EOF
+		if _, e := t.ReadAt(id, text, 0); e != nil && e != io.EOF {
+			err = e
+		}
+		return text, err == nil
 	}
 	names, n = hot.Order(names, t.arch(), read)
+	if err != nil {
+		return nil, 0, err
+	}
 	for _, name := range names {
 		id, _ := t.Find(name)
 		ids = append(ids, id)
 	}
-	return ids, n
+	return ids, n, nil
 }
 
 // arch returns the kernel's name of the processor, as in the directory arch/.
@@ -109,10 +120,10 @@ func (t *Tree) Switch(to *Tree) error {
 }
 
 // OnDamage has f called when bytes turn out to be damaged, with the error that
-// the reader would get. It gets the one that f returns instead, and none if f
-// returns another tree of the same archive, from which all is read from then on.
-// There is one call at a time.
-func (t *Tree) OnDamage(f func(cause error) (*Tree, error)) {
+// the reader is about to get. It gets the one that f returns instead; if f returns
+// none, it has called Switch, and all is read from there. There is one call at a
+// time.
+func (t *Tree) OnDamage(f func(cause error) error) {
 	t.mending.Lock()
 	defer t.mending.Unlock()
 	t.mend = f
@@ -128,9 +139,11 @@ func (t *Tree) mendData(bad *data, cause error) error {
 	if t.mend == nil {
 		return cause
 	}
-	other, err := t.mend(cause)
-	if err != nil {
+	if err := t.mend(cause); err != nil {
 		return err
 	}
-	return t.Switch(other)
+	if t.data.Load() == bad {
+		return cause
+	}
+	return nil
 }

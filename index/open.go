@@ -27,7 +27,7 @@ func Open(archive []byte) (*Tree, error) {
 // OpenCached is Open, but for an archive that would have to be decoded whole: if
 // cached returns a tree for its SHA-256, it is that one.
 func OpenCached(archive []byte, cached func(hash [32]byte) *Tree) (*Tree, error) {
-	if IsSeekable(archive) {
+	if isSeekable(archive) {
 		return OpenSeekable(bytes.NewReader(archive), int64(len(archive)))
 	}
 	f, err := xz.Parse(archive)
@@ -59,7 +59,7 @@ type Layout struct {
 
 // LayoutOf takes an archive apart, and decodes nothing.
 func LayoutOf(archive []byte) (Layout, error) {
-	if IsSeekable(archive) {
+	if isSeekable(archive) {
 		t, err := Open(archive)
 		if err != nil {
 			return Layout{}, err

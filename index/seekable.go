@@ -37,8 +37,8 @@ const maxSeekable = xz.MaxUnpacked + 64<<20
 // seekableCache is how many bytes of a cache file's blocks are kept decoded.
 const seekableCache = 1 << 20
 
-// IsSeekable tells whether a file begins and ends like a cache file.
-func IsSeekable(b []byte) bool {
+// isSeekable tells whether a file begins and ends like a cache file.
+func isSeekable(b []byte) bool {
 	return len(b) > seekFooterSize && string(b[:4]) == zstdMagic && binary.LittleEndian.Uint32(b[len(b)-4:]) == seekMagic
 }
 

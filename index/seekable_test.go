@@ -143,7 +143,7 @@ func TestWriteAndOpen(t *testing.T) {
 			sameTree(t, got, tree)
 			checkTree(t, got)
 			checkEdges(t, got)
-			if !got.HasIndex() || !IsSeekable(b) {
+			if !got.HasIndex() || !isSeekable(b) {
 				t.Error("not taken for a file with an index")
 			}
 			if err := Verify(b); err != nil {

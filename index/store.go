@@ -15,7 +15,7 @@ import (
 // minCached is the number of decoded blocks that are kept in any case.
 const minCached = 4
 
-// idle is how long decoded blocks are kept when no other is asked for. The kernel
+// idle is how long decoded blocks are kept when no other is decoded. The kernel
 // keeps what has been read, so that it is mostly over then.
 const idle = time.Second
 
@@ -81,6 +81,16 @@ func (s *store) add(i int, data []byte) {
 	d := &decoded{block: i, ready: make(chan struct{}), data: data, users: 1}
 	close(d.ready)
 	s.cached = append(s.cached, d)
+	s.arm()
+}
+
+// arm has all blocks dropped a while after the last one was decoded. It is called
+// with mu held, or by who makes the store.
+func (s *store) arm() {
+	if s.idle == nil {
+		s.idle = time.AfterFunc(idle, s.drop)
+	}
+	s.idle.Reset(idle)
 }
 
 // size is the number of bytes in the row.
@@ -162,10 +172,7 @@ func (s *store) get(i int) *decoded {
 	if s.unread != nil {
 		s.unread[i] = false
 	}
-	if s.idle == nil {
-		s.idle = time.AfterFunc(idle, s.drop)
-	}
-	s.idle.Reset(idle)
+	s.arm()
 	d := &decoded{block: i, ready: make(chan struct{}), users: 2}
 	if len(s.cached) == s.keep {
 		last := len(s.cached) - 1

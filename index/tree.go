@@ -41,11 +41,11 @@ type Tree struct {
 	packed  bool
 	data    atomic.Pointer[data]
 
-	hotOnce sync.Once
-	hot     []ID
+	hotMu sync.Mutex
+	hot   []ID
 
 	mending sync.Mutex
-	mend    func(cause error) (*Tree, error)
+	mend    func(cause error) error
 }
 
 // data is the bytes of a tree's files.

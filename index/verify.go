@@ -31,7 +31,7 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // index that it carries, if any, with the tar. The error is a *DamageError when
 // it is damaged.
 func Verify(archive []byte) error {
-	if IsSeekable(archive) {
+	if isSeekable(archive) {
 		return verifySeekable(archive)
 	}
 	err := verify(archive)

@@ -63,7 +63,10 @@ func (s *seekableWriter) write() error {
 			}
 		}
 	}
-	ids, hot := s.t.order()
+	ids, hot, err := s.t.order()
+	if err != nil {
+		return err
+	}
 	if err := s.addFiles(ids[:hot]); err != nil {
 		return err
 	}

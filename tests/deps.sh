@@ -4,8 +4,7 @@
 # usage: tests/deps.sh [bench]
 #
 # Installs the Debian packages that tests, lint and demo need, those that are
-# missing only. With nothing missing it needs neither root nor the network.
-# With bench, the other filesystems that the benchmarks compare with too; those
+# missing only. With nothing missing it needs neither root nor the network. With bench, the other filesystems that the benchmarks compare with too; those
 # that this Debian doesn't have are named, and done without.
 set -eu
 
@@ -40,14 +39,12 @@ if [ "$(id -u)" != 0 ]; then
   as_root=sudo
 fi
 $as_root apt-get update -q || [ -z "$packages" ]
+if [ -n "$packages" ]; then
+  echo "installing:$packages"
+  # shellcheck disable=SC2086
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+fi
 for p in $peers; do
-  if [ -n "$(apt-cache madison "$p")" ]; then
-    packages="$packages $p"
-  else
-    echo "this Debian has no package $p"
-  fi
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$p" ||
+    echo "without the package $p"
 done
-[ -n "$packages" ] || exit 0
-echo "installing:$packages"
-# shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages

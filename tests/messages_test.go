@@ -42,6 +42,7 @@ func TestErrors(t *testing.T) {
 		{[]string{path("cut"), path("m")}, 1, []string{path("cut") + ": xz: ", "cut short"}},
 		{[]string{"--release", "0.0/..", path("m")}, 2, []string{`"0.0/.." is not a kernel release`}},
 		{[]string{"--release=", path("m")}, 2, []string{"--release names no release"}},
+		{[]string{"--cache-dir=", path("m")}, 2, []string{"--cache-dir names no directory"}},
 		{[]string{"--release=0.0.0-none", path("m")}, 1, []string{
 			"no headers archive for kernel 0.0.0-none", "/lib/modules/0.0.0-none/",
 			"/run/booted-system/kernel-modules/lib/modules/0.0.0-none/", "hint: ", "/lib/modules visible", "kmod/"}},

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,5 +61,21 @@ func TestReadAheadIsNotBusy(t *testing.T) {
 			t.Fatal(fmt.Errorf("unmounting the %d. time: %w", i+1, err))
 		}
 		waitGone(t, pid)
+	}
+}
+
+// TestReadAheadKilled kills the program while it reads ahead, at many moments: it
+// ends, and the mount is a dead one.
+func TestReadAheadKilled(t *testing.T) {
+	archive := packedArchive(t)
+	for i := range 40 {
+		mnt := mount(t, archive)
+		pid := daemon(mnt)
+		content(t, filepath.Join(mnt, "include/linux/kconfig.h"))
+		time.Sleep(time.Duration(i) * 500 * time.Microsecond)
+		check(t, unix.Kill(pid, unix.SIGKILL))
+		waitGone(t, pid)
+		var st unix.Statfs_t
+		eventually(t, "a dead mount", func() bool { return unix.Statfs(mnt, &st) == unix.ENOTCONN })
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/cache"
@@ -17,18 +18,23 @@ import (
 // otherwise: nowhere, if who links the program sets it to nothing.
 var systemCache = "/var/cache/kheadersfs"
 
-// loadCached makes a tree of an archive, or takes it from the cache. keep begins
-// to write what is not there yet, and returns what waits for the end of that.
-func loadCached(a *source.Archive, c *mountConfig, logger *log.Logger) (t *index.Tree, keep func() (wait func()), err error) {
-	var missed *cache.Cache
+// loadCached makes a tree of an archive, or takes it from the cache. keep, which is
+// called when it is mounted on dir, begins to write what is not there yet, and
+// returns what ends that.
+func loadCached(a *source.Archive, dir string, c *mountConfig, logger *log.Logger) (t *index.Tree, keep func() (finish func()), err error) {
+	var kept *cache.Cache
+	missed := false
 	t, err = index.OpenCached(a.Data, func(hash [32]byte) *index.Tree {
-		kept := openCache(a.Path, c, logger)
-		if kept != nil {
+		archive := a.Path
+		if strings.HasPrefix(archive, dir+"/") {
+			archive = ""
+		}
+		if kept = openCache(archive, c, logger); kept != nil {
 			if t := kept.Get(hash); t != nil {
 				return t
 			}
 		}
-		missed = kept
+		missed = true
 		saveMemory(25) // decoding makes more
 		return nil
 	})
@@ -36,11 +42,13 @@ func loadCached(a *source.Archive, c *mountConfig, logger *log.Logger) (t *index
 		return nil, nil, fmt.Errorf("%s: %w", a.Path, err)
 	}
 	return t, func() func() {
-		if missed == nil {
+		if kept == nil {
 			return func() {}
 		}
-		missed.Put(t)
-		return missed.Wait
+		if missed {
+			kept.Put(t)
+		}
+		return kept.Wait
 	}, nil
 }
 

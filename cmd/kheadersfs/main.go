@@ -26,10 +26,10 @@ const usage = `Usage: kheadersfs [flags] [SOURCE] MOUNTPOINT
 
 Mounts the headers that a kernel carries, as a tree that compilers read.
 
-SOURCE is a headers archive (.tar.xz), a kheaders module (.ko, .ko.gz, .ko.xz,
-.ko.zst), or an uncompressed kernel image (vmlinux, arm64 Image). Without it, or
-with the word auto, none or kheaders, it is found: in /sys/kernel or /proc, or
-in the kheaders module under /lib/modules, which is read and not loaded.
+SOURCE is a headers archive (.tar.xz, or a cache file), a kheaders module (.ko,
+.ko.gz, .ko.xz, .ko.zst), or an uncompressed kernel image (vmlinux, arm64 Image).
+Without it, or with the word auto, none or kheaders, it is found: in /sys/kernel
+or /proc, or in the kheaders module under /lib/modules, which is read, not loaded.
 
   info      tells where the archive is and what is in it (--json: for programs)
   verify    decodes everything and looks at every checksum
@@ -127,7 +127,10 @@ func parse(flags *pflag.FlagSet, args []string, min, max int, stdout io.Writer) 
 	if err := flags.Parse(args); err != nil {
 		return false, usageErrorf("%v", err)
 	}
-	release := flags.Lookup("release")
+	empty := func(name string) bool {
+		f := flags.Lookup(name)
+		return f != nil && f.Changed && f.Value.String() == ""
+	}
 	switch n := flags.NArg(); {
 	case *help:
 		all := newMountFlags(&mountConfig{})
@@ -139,8 +142,10 @@ func parse(flags *pflag.FlagSet, args []string, min, max int, stdout io.Writer) 
 	case *showVersion:
 		_, err := fmt.Fprintln(stdout, versionLine())
 		return true, err
-	case release != nil && release.Changed && release.Value.String() == "":
+	case empty("release"):
 		return false, usageErrorf("--release names no release")
+	case empty("cache-dir"):
+		return false, usageErrorf("--cache-dir names no directory")
 	case n < min:
 		return false, usageErrorf("too few arguments")
 	case n > max:

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/fs"
 )
@@ -56,7 +55,7 @@ type mounted struct {
 	dir     string
 	dev     uint64 // of the mount, as in stat(2)
 	signals chan os.Signal
-	keep    func() (wait func()) // writes the cache file, if one is to be written
+	keep    func() (finish func()) // begins to write the cache file, if there is to be one
 }
 
 // mount does everything up to a mount that answers.
@@ -85,7 +84,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, err
 	}
 	step("found a headers archive of %d bytes in the %s %s", len(a.Data), a.Kind, a.Path)
-	t, keep, err := loadCached(a, c, logger)
+	t, keep, err := loadCached(a, dir, c, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +114,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if _, err := prepareMountpoint(dir); err != nil {
 		return nil, err
 	}
-	server, err := fs.Mount(t, dir, fs.Options{
+	server, dev, err := fs.Mount(t, dir, fs.Options{
 		Source:      source,
 		NoExec:      c.noExec,
 		NoSymfollow: c.noSymfollow,
@@ -127,17 +126,8 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err != nil {
 		return nil, mountError(err, dir)
 	}
-	m := &mounted{server: server, dir: dir, signals: signals, keep: keep}
-	if !fs.IsHandedOver(dir) {
-		var st unix.Stat_t
-		if err := unix.Stat(dir, &st); err != nil {
-			detach(dir)
-			return nil, mountError(err, dir)
-		}
-		m.dev = st.Dev
-	}
 	step("mounted on %s", dir)
-	return m, nil
+	return &mounted{server: server, dir: dir, dev: dev, signals: signals, keep: keep}, nil
 }
 
 // saveMemory has garbage collected when there is so much of it, in percent of what

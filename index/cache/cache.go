@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +27,10 @@ import (
 )
 
 const (
-	// Ending is that of the files; a format that differs has another one.
-	Ending = ".v1.tar.zst"
-	// Keep is how many of them stay. Those that were used last do.
-	Keep = 8
+	// ending is that of the files; a format that differs has another one.
+	ending = ".v1.tar.zst"
+	// keep is how many of them stay. Those that were used last do.
+	keep = 8
 	bad  = ".bad" // behind the name of one that was put aside
 )
 
@@ -41,11 +42,12 @@ type Cache struct {
 	writing sync.WaitGroup
 	hurry   chan struct{} // closed by leaving
 	leaving sync.Once
+	mended  bool // by the one call of OnDamage that there is at a time
 }
 
 // Open opens the directory at path, which is made if it isn't there; the error
-// tells why it can't be believed. The archive is at the path that is given.
-// What goes wrong later is told to warn, by any goroutine.
+// tells why it can't be believed. The archive is at the path that is given, which
+// is empty if it can't be read there any more once the tree is mounted. What goes wrong later is told to warn, by any goroutine.
 func Open(path, archive string, warn func(format string, args ...any)) (*Cache, error) {
 	dir, err := openDir(path)
 	if err != nil {
@@ -54,7 +56,10 @@ func Open(path, archive string, warn func(format string, args ...any)) (*Cache, 
 	return &Cache{dir: dir, archive: archive, warn: warn, hurry: make(chan struct{})}, nil
 }
 
-func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + Ending }
+func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + ending }
+
+// passing are errors that say nothing about a file.
+var passing = []unix.Errno{unix.EIO, unix.EINTR, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ESTALE}
 
 // Get returns the tree of the archive with the given SHA-256; nil if there is
 // none. Should bytes of it turn out to be damaged, the archive is read once more,
@@ -62,8 +67,12 @@ func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + Endin
 func (c *Cache) Get(hash [32]byte) *index.Tree {
 	name := fileName(hash)
 	t, err := c.open(name, hash)
+	var errno unix.Errno
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.As(err, &errno) && slices.Contains(passing, errno):
+		c.warn("cache file %s: %v", c.path(name), err)
 		return nil
 	case err != nil:
 		c.warn("cache file %s: %v: making it anew", c.path(name), err)
@@ -88,8 +97,8 @@ func (c *Cache) open(name string, hash [32]byte) (*index.Tree, error) {
 		f.Close()
 		return nil, err
 	}
-	now := unix.NsecToTimeval(time.Now().UnixNano())
-	unix.Futimes(fd, []unix.Timeval{now, now}) // a read-only filesystem keeps its times
+	now := unix.NsecToTimespec(time.Now().UnixNano())
+	unix.UtimesNanoAt(int(c.dir.Fd()), name, []unix.Timespec{now, now}, unix.AT_SYMLINK_NOFOLLOW) // a read-only filesystem keeps its times
 	return t, nil
 }
 
@@ -123,23 +132,35 @@ func (c *Cache) putAside(name string) {
 	}
 }
 
-// watch has the archive decoded again when the tree's cache file is damaged.
+// watch has the archive decoded again when the tree's cache file is damaged. A
+// second time it stays in memory: then it isn't the file that is at fault.
 func (c *Cache) watch(t *index.Tree) {
-	t.OnDamage(func(cause error) (*index.Tree, error) {
+	t.OnDamage(func(cause error) error {
 		name := fileName(t.Hash)
 		again, err := c.decode(t.Hash)
-		if err != nil {
-			return nil, fmt.Errorf("cache file %s: %w, and it can't be made anew: %w", c.path(name), cause, err)
+		if err == nil {
+			err = t.Switch(again)
 		}
+		if err != nil {
+			return fmt.Errorf("cache file %s: %w, and it can't be made anew: %w", c.path(name), cause, err)
+		}
+		if c.mended {
+			c.warn("cache file %s: %v, again: doing without", c.path(name), cause)
+			return nil
+		}
+		c.mended = true
 		c.warn("cache file %s: %v: making it anew from %s", c.path(name), cause, c.archive)
 		c.putAside(name)
 		c.Put(t)
-		return again, nil
+		return nil
 	})
 }
 
 // decode decodes the archive, which must have the given SHA-256.
 func (c *Cache) decode(hash [32]byte) (*index.Tree, error) {
+	if c.archive == "" {
+		return nil, errors.New("the archive lies below the mount point")
+	}
 	a, err := source.Open(c.archive)
 	if err != nil {
 		return nil, err

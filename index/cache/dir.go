@@ -13,8 +13,8 @@ import (
 )
 
 // openDir opens the directory at path, which is made if it isn't there. It must
-// belong to the user who runs this program, and nobody else may write to it or
-// put another directory in its place.
+// belong to the user who runs this program, nobody else may write to it, and what
+// lies above must belong to that user or root.
 //
 // It may be reached through symbolic links, but not be one. What those lead to is
 // then gone down directory by directory, each opened in the one before, so that

@@ -39,7 +39,7 @@ func (c *Cache) Put(t *index.Tree) {
 		runtime.LockOSThread()
 		unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
 		if err := c.put(t); err != nil {
-			c.warn("no cache file in %s: %v", c.dir.Name(), err)
+			c.warn("cache file in %s: %v", c.dir.Name(), err)
 		}
 		// What held the tree until now is megabytes. It is given back by a thread
 		// that isn't a slow one, since all others may have to wait for it.
@@ -75,11 +75,11 @@ func (c *Cache) put(t *index.Tree) (err error) {
 	if err := unix.Renameat(dir, part, dir, name); err != nil {
 		return err
 	}
-	if err := c.dir.Sync(); err != nil {
+	c.watch(t)
+	if err := t.Switch(cached); err != nil {
 		return err
 	}
-	c.watch(t)
-	return t.Switch(cached)
+	return c.dir.Sync()
 }
 
 // write writes a tree to a new file.
@@ -113,6 +113,8 @@ func (c *Cache) prune() {
 		}
 		at := time.Unix(st.Mtim.Unix())
 		switch {
+		case isOurs(name) && strings.HasSuffix(name, bad):
+			used[name] = time.Time{} // the first to go
 		case isOurs(name):
 			used[name] = at
 		case name[0] == '.' && isOurs(strings.TrimSuffix(name[1:], path.Ext(name))) && time.Since(at) > time.Hour:
@@ -122,7 +124,7 @@ func (c *Cache) prune() {
 	last := slices.SortedFunc(maps.Keys(used), func(a, b string) int {
 		return cmp.Or(used[b].Compare(used[a]), strings.Compare(a, b))
 	})
-	for _, name := range last[min(Keep, len(last)):] {
+	for _, name := range last[min(keep, len(last)):] {
 		unix.Unlinkat(dir, name, 0)
 	}
 }

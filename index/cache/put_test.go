@@ -64,11 +64,11 @@ func openFDs(t testing.TB, file string) (fds []string) {
 	return fds
 }
 
-// Files beyond the eighth go, those that were used last stay, and nothing else is
-// touched but what somebody began to write long ago.
+// Files beyond the eighth go, first those that were put aside, those that were used
+// last stay, and nothing else is touched but what somebody began to write long ago.
 func TestPrune(t *testing.T) {
 	hex := func(i int) string { return fmt.Sprintf("%064x", i) }
-	name := func(i int) string { return hex(i) + Ending }
+	name := func(i int) string { return hex(i) + ending }
 	now := time.Now()
 	ages := map[string]time.Duration{ // oldest last
 		name(2): 2 * time.Minute, name(3): 3 * time.Minute, name(4) + bad: 4 * time.Minute, hex(5) + ".v2.tar.zst": 5 * time.Minute,
@@ -76,7 +76,7 @@ func TestPrune(t *testing.T) {
 		"." + name(11) + ".OLD":   2 * time.Hour,
 		"." + name(11) + ".YOUNG": 50 * time.Minute,
 		"README":                  90 * time.Hour, ".hidden": 90 * time.Hour, "." + name(12): 90 * time.Hour, hex(13) + ".tar.zst": 90 * time.Hour,
-		name(14) + ".": 90 * time.Hour, "." + hex(15) + ".v1.tar.xz.OLD": 90 * time.Hour, hex(1)[1:] + Ending: 90 * time.Hour,
+		name(14) + ".": 90 * time.Hour, "." + hex(15) + ".v1.tar.xz.OLD": 90 * time.Hour, hex(1)[1:] + ending: 90 * time.Hour,
 	}
 	dir, w := t.TempDir(), &warnings{}
 	for name, age := range ages {
@@ -88,7 +88,7 @@ func TestPrune(t *testing.T) {
 	w.check(t, "")
 	want := []string{fileName(hash)}
 	for name := range ages {
-		if !slices.Contains([]string{"." + hex(11) + Ending + ".OLD", hex(9) + Ending, hex(10) + Ending}, name) {
+		if !slices.Contains([]string{"." + hex(11) + ending + ".OLD", hex(4) + ending + bad, hex(8) + ending + bad}, name) {
 			want = append(want, name)
 		}
 	}
@@ -106,7 +106,7 @@ func TestPrune(t *testing.T) {
 	other, otherHash := archiveOf(t, 1)
 	use(t, dir, other, w)
 	w.check(t, "")
-	want = append(slices.DeleteFunc(want, func(n string) bool { return n == name(8)+bad }), fileName(otherHash))
+	want = append(slices.DeleteFunc(want, func(n string) bool { return n == name(10) }), fileName(otherHash))
 	checkNames(t, dir, want...)
 }
 
@@ -178,7 +178,7 @@ func TestPutFails(t *testing.T) {
 		must(t, err)
 		c.Put(tree)
 		c.Wait()
-		w.check(t, "no cache file in "+dir)
+		w.check(t, "cache file in "+dir)
 		checkTree(t, tree, archive)
 	})
 }
@@ -287,4 +287,21 @@ func TestDamageWithoutArchive(t *testing.T) {
 	checkTree(t, tree, archive)
 	c.Wait()
 	w.check(t, "making it anew from "+archive)
+}
+
+// A file that is damaged again after it was made anew is done without: whatever
+// damages it would do so for ever.
+func TestDamageAgain(t *testing.T) {
+	archive, hash := archiveOf(t, 0)
+	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+	tree, _, c := use(t, dir, archive, w)
+	file := filepath.Join(dir, fileName(hash))
+	for _, want := range []string{"making it anew from " + archive, "again: doing without"} {
+		must(t, flip(file, 150_000))
+		checkTree(t, tree, archive)
+		c.Wait()
+		w.check(t, want)
+	}
+	checkNames(t, dir, fileName(hash), fileName(hash)+bad)
+	w.check(t, "")
 }

@@ -12,8 +12,9 @@ import (
 
 // Limits on what is hot. Of a kernel's headers 900 files are, 5 MB together.
 const (
-	maxFiles = 4096
-	maxBytes = 16 << 20
+	maxFiles      = 4096
+	maxBytes      = 16 << 20
+	maxDirectives = 1 << 18
 )
 
 // roots are the headers that tracing programs start from, the most common first:
@@ -34,8 +35,8 @@ var roots = []string{
 // depth first, in the order of inclusion; then the rest by path. Directives are
 // looked at textually, whatever condition they stand under. arch is as in the
 // directory arch/; read returns the bytes of a file, which are looked at only until
-// it is called again, and nothing for what is none.
-func Order(names []string, arch string, read func(name string) (data []byte, ok bool)) (ordered []string, hot int) {
+// it is called again: nothing for what is none, or has more than limit bytes.
+func Order(names []string, arch string, read func(name string, limit int) (data []byte, ok bool)) (ordered []string, hot int) {
 	o := &orderer{read: read, seen: map[string]bool{}}
 	for _, dir := range []string{"arch/" + arch + "/include", "include"} {
 		o.search = append(o.search, dir)
@@ -59,31 +60,38 @@ func Order(names []string, arch string, read func(name string) (data []byte, ok 
 }
 
 type orderer struct {
-	read   func(name string) ([]byte, bool)
-	search []string // directories, as -I
-	seen   map[string]bool
-	names  []string
-	bytes  int // of those
+	read       func(name string, limit int) ([]byte, bool)
+	search     []string        // directories, as -I
+	seen       map[string]bool // all that were asked for; true for those that are hot
+	names      []string
+	bytes      int // of those
+	directives int
 }
 
 // include takes in what a file in dir gets with #include "name"; dir is empty
 // for #include <name>.
 func (o *orderer) include(dir, name string) {
+	if o.directives++; o.directives > maxDirectives {
+		return
+	}
 	dirs := o.search
 	if dir != "" {
 		dirs = append([]string{dir}, dirs...)
 	}
 	for _, d := range dirs {
 		file := path.Join(d, name)
-		if o.seen[file] {
+		if hot, known := o.seen[file]; hot {
 			return
-		}
-		text, ok := o.read(file)
-		if !ok {
+		} else if known {
 			continue
 		}
-		if len(o.names) == maxFiles || o.bytes+len(text) > maxBytes {
+		o.seen[file] = false
+		if len(o.names) == maxFiles {
 			return
+		}
+		text, ok := o.read(file, maxBytes-o.bytes)
+		if !ok {
+			continue
 		}
 		o.seen[file] = true
 		o.names = append(o.names, file)

@@ -127,9 +127,9 @@ func TestOrder(t *testing.T) {
 					content[name] = []byte(text)
 				}
 			}
-			read := func(name string) ([]byte, bool) {
+			read := func(name string, limit int) ([]byte, bool) {
 				text, ok := content[name]
-				return text, ok
+				return text, ok && len(text) <= limit
 			}
 			names := slices.Collect(maps.Keys(test.layout))
 			got, hot := Order(names, "x86", read)
@@ -163,9 +163,9 @@ func TestLimits(t *testing.T) {
 					break
 				}
 			}
-			got, hot := Order(slices.Collect(maps.Keys(content)), "x86", func(name string) ([]byte, bool) {
+			got, hot := Order(slices.Collect(maps.Keys(content)), "x86", func(name string, limit int) ([]byte, bool) {
 				text, ok := content[name]
-				return text, ok
+				return text, ok && len(text) <= limit
 			})
 			total := 0
 			for _, name := range got[:hot] {
@@ -175,5 +175,35 @@ func TestLimits(t *testing.T) {
 				t.Errorf("%d of %d files are hot, %d bytes", hot, len(got), total)
 			}
 		})
+	}
+}
+
+// TestHostile includes a file that is too large again and again, and more files
+// that aren't there than a kernel has: neither is asked for without end.
+func TestHostile(t *testing.T) {
+	var b strings.Builder
+	for i := range 2 * maxDirectives {
+		if i%2 == 0 {
+			b.WriteString("#include <large.h>\n")
+		} else {
+			fmt.Fprintf(&b, "#include <%d>\n", i)
+		}
+	}
+	asked := map[string]int{}
+	got, hot := Order([]string{"include/linux/types.h", "include/large.h"}, "x86", func(name string, limit int) ([]byte, bool) {
+		asked[name]++
+		switch {
+		case name == "include/linux/types.h":
+			return []byte(b.String()), b.Len() <= limit
+		case name == "include/large.h" && limit > maxBytes:
+			t.Error("no limit")
+		}
+		return nil, false
+	})
+	if asked["include/large.h"] != 1 || len(asked) > 8*maxDirectives {
+		t.Errorf("asked for %d files, for the large one %d times", len(asked), asked["include/large.h"])
+	}
+	if want := []string{"include/linux/types.h", "include/large.h"}; hot != 1 || !slices.Equal(got, want) {
+		t.Errorf("%d are hot of %q", hot, got)
 	}
 }

@@ -114,9 +114,9 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 			return err
 		}
 	}
-	names, n := hot.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string) ([]byte, bool) {
+	names, n := hot.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string, limit int) ([]byte, bool) {
 		data, ok := content[name]
-		return data, ok
+		return data, ok && len(data) <= limit
 	})
 	isHot := map[string]bool{}
 	for _, name := range names[:n] {

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// settled is how long after a full read a process has what it is going to keep.
+const settled = 2 * time.Second
+
 // memory notes what a mount takes, in MiB: of the process that serves it, and
 // of the kernel.
 func (p pass) memory() error {
@@ -46,6 +49,7 @@ func (p pass) memory() error {
 			return errors.Join(p.note(steady, 0, err), p.note(kernelMiB, 0, err))
 		}
 		if len(pids) == 1 {
+			time.Sleep(settled)
 			kib, err := field(fmt.Sprintf("/proc/%d/status", pids[0]), "VmRSS")
 			if err != nil {
 				return err

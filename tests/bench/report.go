@@ -58,7 +58,7 @@ gives all four the same loop device. A is compiled as below. Each name in the em
 
 	p.text(`### Memory and space`)
 	p.text("In MiB. Of the process that serves, where there is one: the most until the mount answers (VmHWM), and what it has\n" +
-		"after everything has been read (VmRSS). Of the kernel: Buffers, Cached, SReclaimable and SUnreclaim in /proc/meminfo\n" +
+		"two seconds after everything has been read (VmRSS). Of the kernel: Buffers, Cached, SReclaimable and SUnreclaim in /proc/meminfo\n" +
 		"after everything has been read, less the same before mounting with caches dropped; the page cache is in it, and for tar\n" +
 		"the tree. The file: archive, image or cache file; of a tree, the blocks that it takes.")
 	b.table(p, []column{

@@ -28,7 +28,7 @@ const overshoot = maxMatch + 32
 // NewReader returns a Reader of src, which begins with a chunk. dict is the size
 // of the dictionary that was declared, or the number of bytes that src decodes
 // to if that is less. The Reader takes dict bytes, an eighth of that more
-// (but 8 KB at least and 512 KB at most), and 60 KB.
+// (but 8 KB at least and 512 KB at most), 60 KB, and 2 MB if large pages are tried.
 func NewReader(src []byte, dict int) *Reader {
 	r := &Reader{piece: min(max(dict/16, 4<<10), 256<<10)}
 	// A piece that begins where the window does takes the room of what is
