@@ -5,6 +5,7 @@ package fs
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
 	"log"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/index"
 )
 
-func testServer(t *testing.T) *server {
+func testServer(t testing.TB, names ...string) *server {
 	t.Helper()
 	var archive bytes.Buffer
 	compressed, err := xz.NewWriter(&archive)
@@ -24,7 +25,7 @@ func testServer(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	members := tar.NewWriter(compressed)
-	for _, name := range []string{"dir/one.h", "dir/two.h"} {
+	for _, name := range append(names, "dir/one.h", "dir/two.h") {
 		if err := members.WriteHeader(&tar.Header{Name: name, Size: 3, Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
 			t.Fatal(err)
 		}
@@ -124,4 +125,38 @@ func TestReadDir(t *testing.T) {
 			}
 		}
 	}
+}
+
+// BenchmarkReadDirPlus lists 1,002 files, a page at a time.
+func BenchmarkReadDirPlus(b *testing.B) {
+	s, dir := manyFiles(b)
+	buf := make([]byte, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		for off := uint64(0); off < 1004; {
+			list := fuse.NewDirEntryList(buf, off)
+			s.ReadDirPlus(nil, &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: dir}, Offset: off}, list)
+			off = list.Offset
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	s, dir := manyFiles(b)
+	h, out := &fuse.InHeader{NodeId: dir}, new(fuse.EntryOut)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Lookup(nil, h, "500.h", out)
+	}
+}
+
+// manyFiles has a directory of 1,002 files, and returns its node id.
+func manyFiles(b *testing.B) (*server, uint64) {
+	var names []string
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("dir/%d.h", i))
+	}
+	s := testServer(b, names...)
+	id, _ := s.tree.Find("dir")
+	return s, uint64(id) + 1
 }
