@@ -141,7 +141,9 @@ func (b *bench) table(p *printer, columns []column) {
 			lines = append(lines, line)
 		}
 	}
-	p.table(lines)
+	if len(lines) > 1 {
+		p.table(lines)
+	}
 }
 
 func (b *bench) cell(c cell, reference string) string {
