@@ -32,7 +32,7 @@ tests/stock-archive.sh "$dir/kheaders.tar.xz"
 echo "Mounted:"
 mkdir "$mnt"
 start=$(now)
-"$kheadersfs" "$dir/kheaders.tar.xz" "$mnt"
+"$kheadersfs" --cache-dir "$dir/cache" "$dir/kheaders.tar.xz" "$mnt"
 took 'kheadersfs kheaders.tar.xz MOUNTPOINT' "$start"
 findmnt -n -o SOURCE,FSTYPE,OPTIONS "$mnt" | sed 's/^/  /'
 
