@@ -73,21 +73,7 @@ func BenchmarkReadAt(b *testing.B) {
 			ids = append(ids, id)
 		}
 	}
-	for _, test := range []struct {
-		name string
-		ids  []ID
-	}{{"warm", ids[:1]}, {"cold", ids}} {
-		b.Run(test.name, func(b *testing.B) {
-			p := make([]byte, 4096)
-			b.SetBytes(int64(len(p)))
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, err := tree.ReadAt(test.ids[i%len(test.ids)], p, 0); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	benchReads(b, tree, ids, 4096)
 }
 
 // benchPacked is 8 MB in 1,600 files and an index, in blocks of 40 files.
@@ -143,21 +129,7 @@ func BenchmarkReadAtPacked(b *testing.B) {
 		}
 		ids = append(ids, id)
 	}
-	for _, test := range []struct {
-		name string
-		ids  []ID
-	}{{"warm", ids[:1]}, {"cold", ids}} {
-		b.Run(test.name, func(b *testing.B) {
-			p := make([]byte, 1000)
-			b.SetBytes(int64(len(p)))
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, err := tree.ReadAt(test.ids[i%len(test.ids)], p, 0); err != nil && err != io.EOF {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
+	benchReads(b, tree, ids, 1000)
 }
 
 // benchSeekable is the cache file of benchArchive's tree.
@@ -200,12 +172,18 @@ func BenchmarkReadAtSeekable(b *testing.B) {
 			ids = append(ids, id)
 		}
 	}
+	benchReads(b, tree, ids, 4096)
+}
+
+// benchReads reads the first bytes of the first file again and again, and of all,
+// one after the other.
+func benchReads(b *testing.B, tree *Tree, ids []ID, size int) {
 	for _, test := range []struct {
 		name string
 		ids  []ID
 	}{{"warm", ids[:1]}, {"cold", ids}} {
 		b.Run(test.name, func(b *testing.B) {
-			p := make([]byte, 4096)
+			p := make([]byte, size)
 			b.SetBytes(int64(len(p)))
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

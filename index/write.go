@@ -26,7 +26,8 @@ const seekableBlock = 128 << 10
 // the same bytes.
 func (t *Tree) Write(w io.Writer) error {
 	out := bufio.NewWriterSize(w, 256<<10)
-	enc, err := newEncoder(seekableBlock)
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(seekableBlock), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return err
 	}
@@ -35,12 +36,6 @@ func (t *Tree) Write(w io.Writer) error {
 		return err
 	}
 	return out.Flush()
-}
-
-// newEncoder returns what compresses blocks of at most size bytes.
-func newEncoder(size int) (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(size), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
 }
 
 type seekableWriter struct {

@@ -47,7 +47,8 @@ type Cache struct {
 
 // Open opens the directory at path, which is made if it isn't there; the error
 // tells why it can't be believed. The archive is at the path that is given, which
-// is empty if it can't be read there any more once the tree is mounted. What goes wrong later is told to warn, by any goroutine.
+// is empty if it can't be read there any more once the tree is mounted. What goes
+// wrong later is told to warn, by any goroutine.
 func Open(path, archive string, warn func(format string, args ...any)) (*Cache, error) {
 	dir, err := openDir(path)
 	if err != nil {
