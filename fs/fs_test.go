@@ -37,7 +37,7 @@ func testServer(t testing.TB, names ...string) *server {
 	if err := compressed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := index.Open(archive.Bytes())
+	tree, err := index.Open(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,18 +10,21 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/kheadersfs/kheadersfs/index/blocks"
+	"github.com/kheadersfs/kheadersfs/index/table"
 	"github.com/kheadersfs/kheadersfs/index/xz"
 	"github.com/kheadersfs/kheadersfs/tests/need"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // benchArchive is 8 MB in 1,600 files, packed as a kernel's headers are: in one block.
 func benchArchive(b *testing.B) (packed []byte, unpacked int) {
 	b.Helper()
-	var members []member
+	var members []tartest.Member
 	for i := range 1600 {
-		members = append(members, file(fmt.Sprintf("./include/%d/%d.h", i%40, i), text(uint64(i%100), 1000+i*5)))
+		members = append(members, tartest.File(fmt.Sprintf("./include/%d/%d.h", i%40, i), tartest.Text(uint64(i%100), 1000+i*5)))
 	}
-	tarBytes := tarOf(b, members...)
+	tarBytes := tartest.Tar(b, members...)
 	return need.Filter(b, tarBytes, "xz", "-c", "-T1"), len(tarBytes)
 }
 
@@ -30,7 +33,7 @@ func BenchmarkLoad(b *testing.B) {
 	b.SetBytes(int64(n))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Open(packed); err != nil {
+		if _, err := openBytes(packed); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -41,7 +44,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.SetBytes(int64(n))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := Verify(packed); err != nil {
+		if err := verify(packed); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -49,7 +52,7 @@ func BenchmarkVerify(b *testing.B) {
 
 func BenchmarkLookup(b *testing.B) {
 	packed, _ := benchArchive(b)
-	tree, err := Open(packed)
+	tree, err := openBytes(packed)
 	must(b, err)
 	for _, path := range []string{"include/39/1599.h", "include/39/absent.h"} {
 		b.Run(path, func(b *testing.B) {
@@ -63,13 +66,14 @@ func BenchmarkLookup(b *testing.B) {
 
 func BenchmarkReadAt(b *testing.B) {
 	packed, _ := benchArchive(b)
-	tree, err := Open(packed)
+	tree, err := openBytes(packed)
 	must(b, err)
 	var ids []ID // each in another block
-	seen := map[uint32]bool{}
+	seen := map[int64]bool{}
 	for id := range ID(tree.Len()) {
-		if e := tree.Entry(id); e.Size >= 4096 && !seen[e.at/memoryBlock] {
-			seen[e.at/memoryBlock] = true
+		block := tree.Offset(id) / blocks.MemoryBlock
+		if e := tree.Entry(id); e.IsFile() && e.Size >= 4096 && !seen[block] {
+			seen[block] = true
 			ids = append(ids, id)
 		}
 	}
@@ -79,22 +83,22 @@ func BenchmarkReadAt(b *testing.B) {
 // benchPacked is 8 MB in 1,600 files and an index, in blocks of 40 files.
 func benchPacked(b *testing.B) []byte {
 	b.Helper()
-	var groups [][]member
+	var groups [][]tartest.Member
 	for g := range 40 {
-		var group []member
+		var group []tartest.Member
 		for i := range 40 {
-			group = append(group, file(fmt.Sprintf("./include/%d/%d.h", g, i), text(uint64(i), 1000+(g*40+i)*5)))
+			group = append(group, tartest.File(fmt.Sprintf("./include/%d/%d.h", g, i), tartest.Text(uint64(i), 1000+(g*40+i)*5)))
 		}
 		groups = append(groups, group)
 	}
-	return packedOf(b, nil, append(groups, []member{file("./include/last.h", text(1, 1000))})...)
+	return packedOf(b, nil, append(groups, []tartest.Member{tartest.File("./include/last.h", tartest.Text(1, 1000))})...)
 }
 
 func BenchmarkOpenPacked(b *testing.B) {
 	packed := benchPacked(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if t, err := Open(packed); err != nil || !t.HasIndex() {
+		if _, err := openBytes(packed); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -112,14 +116,14 @@ func BenchmarkDecodeIndex(b *testing.B) {
 	b.SetBytes(int64(len(index)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := decodeIndex(index, f.Unpacked(), nil); err != nil {
+		if _, err := table.Decode(index, f.Unpacked()); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkReadAtPacked(b *testing.B) {
-	tree, err := Open(benchPacked(b))
+	tree, err := openBytes(benchPacked(b))
 	must(b, err)
 	var ids []ID // each in another block
 	for g := range 40 {
@@ -136,14 +140,14 @@ func BenchmarkReadAtPacked(b *testing.B) {
 func benchSeekable(b *testing.B) []byte {
 	b.Helper()
 	packed, _ := benchArchive(b)
-	tree, err := Open(packed)
+	tree, err := openBytes(packed)
 	must(b, err)
 	return written(b, tree)
 }
 
 func BenchmarkWrite(b *testing.B) {
 	packed, n := benchArchive(b)
-	tree, err := Open(packed)
+	tree, err := openBytes(packed)
 	must(b, err)
 	b.SetBytes(int64(n))
 	b.ReportAllocs()
@@ -162,11 +166,11 @@ func BenchmarkOpenSeekable(b *testing.B) {
 
 func BenchmarkReadAtSeekable(b *testing.B) {
 	tree := opened(b, benchSeekable(b))
-	d := tree.data.Load()
+	r := tree.row.Load()
 	var ids []ID // each in another block
 	seen := map[int]bool{}
 	for id := range ID(tree.Len()) {
-		block := sort.Search(len(d.blocks), func(i int) bool { return d.blocks[i].start > d.offset(id) })
+		block := sort.Search(len(r.Blocks()), func(i int) bool { return r.Blocks()[i].Start > r.table.Offset(id) })
 		if e := tree.Entry(id); e.Size >= 4096 && !seen[block] {
 			seen[block] = true
 			ids = append(ids, id)

@@ -16,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	ulikunitz "github.com/ulikunitz/xz"
+
+	"github.com/kheadersfs/kheadersfs/index/blocks"
 	"github.com/kheadersfs/kheadersfs/index/xz"
 	"github.com/kheadersfs/kheadersfs/tests/need"
-	ulikunitz "github.com/ulikunitz/xz"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // headers fills a directory with what an archive of headers holds, and some
@@ -29,8 +32,8 @@ func headers(t *testing.T) string {
 	put := func(name string, size int, mode os.FileMode) {
 		name = filepath.Join(root, name)
 		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		must(t, os.WriteFile(name, []byte(text(uint64(size), size)), mode))
-		when := then.Add(time.Duration(size) * 1_000_001_001)
+		must(t, os.WriteFile(name, []byte(tartest.Text(uint64(size), size)), mode))
+		when := tartest.Time.Add(time.Duration(size) * 1_000_001_001)
 		must(t, os.Chtimes(name, when, when))
 	}
 	for i := range 60 {
@@ -39,7 +42,7 @@ func headers(t *testing.T) string {
 		put(fmt.Sprintf("include/config/%d/x.h", i), 0, 0o644)
 	}
 	put("include/generated/utsrelease.h", 100, 0o444)
-	put("include/large.h", memoryBlock+100, 0o644)
+	put("include/large.h", blocks.MemoryBlock+100, 0o644)
 	put("scripts/run.sh", 10, 0o755)
 	put(strings.Repeat("long/", 30)+strings.Repeat("n", 200), 30, 0o644)
 	put("Ünï-cödé.h", 40, 0o644)
@@ -82,11 +85,11 @@ func sameAsExtracted(t *testing.T, name string, tarBytes []byte, args []string) 
 	args = append([]string{"-c"}, args...)
 	half := len(tarBytes) / 2
 	archive := append(need.Filter(t, tarBytes[:half], "xz", args...), need.Filter(t, tarBytes[half:], "xz", args...)...)
-	tree, err := Open(archive)
+	tree, err := openBytes(archive)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	if err := Verify(archive); err != nil {
+	if err := verify(archive); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
 	if tree.Hash != sha256.Sum256(archive) {
@@ -143,9 +146,9 @@ func sameAsExtracted(t *testing.T, name string, tarBytes []byte, args []string) 
 // smallArchive has three blocks and some hundred bytes.
 func smallArchive(t testing.TB, check byte) (packed []byte, want string) {
 	t.Helper()
-	tarBytes := tarOf(t, dir("./"), file("./a.h", text(1, 50)), file("./d/b.h", text(2, 200)), hardlink("./c.h", "./a.h"), symlink("./l", "a.h"))
-	packed = xzWith(t, tarBytes, ulikunitz.WriterConfig{BlockSize: int64(len(tarBytes)/3 + 10), CheckSum: check, DictCap: 1 << 16})
-	tree, err := Open(packed)
+	tarBytes := tartest.Tar(t, tartest.Dir("./"), tartest.File("./a.h", tartest.Text(1, 50)), tartest.File("./d/b.h", tartest.Text(2, 200)), tartest.Hardlink("./c.h", "./a.h"), tartest.Symlink("./l", "a.h"))
+	packed = tartest.XZWith(t, tarBytes, ulikunitz.WriterConfig{BlockSize: int64(len(tarBytes)/3 + 10), CheckSum: check, DictCap: 1 << 16})
+	tree, err := openBytes(packed)
 	must(t, err)
 	return packed, show(t, tree)
 }
@@ -159,12 +162,12 @@ func TestLoadDamaged(t *testing.T) {
 			t.Parallel()
 			packed, want := smallArchive(t, check)
 			try := func(what string, bad []byte) error {
-				tree, err := Open(bad)
+				tree, err := openBytes(bad)
 				if err == nil && show(t, tree) != want {
 					t.Errorf("%s: another tree and no error", what)
 				}
-				if verify := Verify(bad); (verify == nil) != (err == nil) {
-					t.Errorf("%s: Load: %v; Verify: %v", what, err, verify)
+				if err2 := verify(bad); (err2 == nil) != (err == nil) {
+					t.Errorf("%s: Load: %v; Verify: %v", what, err, err2)
 				}
 				return err
 			}
@@ -188,15 +191,15 @@ func TestLoadErrors(t *testing.T) {
 	for i, b := range f.Blocks {
 		bad := bytes.Clone(packed)
 		bad[b.Offset+b.Size-1] ^= 1
-		_, err := Open(bad)
+		_, err := openBytes(bad)
 		var blockError *xz.BlockError
 		want := fmt.Sprintf("xz block %d of %d: the CRC64 check does not match", i+1, len(f.Blocks))
 		if !errors.As(err, &blockError) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("block %d: got %v, want %s", i, err, want)
 		}
 	}
-	for name, data := range map[string][]byte{"nothing": nil, "text": []byte("text"), "no tar": xzOf(t, []byte(text(1, 2000)), 0), "empty .xz": xzOf(t, nil, 0)} {
-		if _, err := Open(data); err == nil || !strings.HasPrefix(err.Error(), "xz: ") && !strings.HasPrefix(err.Error(), "tar: ") {
+	for name, data := range map[string][]byte{"nothing": nil, "text": []byte("text"), "no tar": tartest.XZ(t, []byte(tartest.Text(1, 2000)), 0), "empty .xz": tartest.XZ(t, nil, 0)} {
+		if _, err := openBytes(data); err == nil || !strings.HasPrefix(err.Error(), "xz: ") && !strings.HasPrefix(err.Error(), "tar: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -204,13 +207,13 @@ func TestLoadErrors(t *testing.T) {
 
 // Load leaves no goroutine behind, however it ends.
 func TestLoadEnds(t *testing.T) {
-	good := xzOf(t, tarOf(t, file("a", text(1, 300_000))), 0)
-	bad := xzOf(t, append(tarOf(t, file("a", ""), file("a/b", "")), text(1, 300_000)...), 0)
+	good := tartest.XZ(t, tartest.Tar(t, tartest.File("a", tartest.Text(1, 300_000))), 0)
+	bad := tartest.XZ(t, append(tartest.Tar(t, tartest.File("a", ""), tartest.File("a/b", "")), tartest.Text(1, 300_000)...), 0)
 	before := runtime.NumGoroutine()
 	for range 3 {
-		_, err := Open(good)
+		_, err := openBytes(good)
 		must(t, err)
-		if _, err := Open(bad); err == nil {
+		if _, err := openBytes(bad); err == nil {
 			t.Error("no error")
 		}
 	}

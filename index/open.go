@@ -8,91 +8,187 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
+	"github.com/kheadersfs/kheadersfs/index/blocks"
+	"github.com/kheadersfs/kheadersfs/index/table"
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/index/zst"
 )
 
-// Open makes a Tree of an archive, a .tar.xz or a cache file.
-//
-// One that carries its own index (docs/format.md) is opened by decoding its last
-// block, some milliseconds, and is kept: other blocks are decoded, and their
-// checks looked at, as files in them are read. Any other archive is decoded once,
-// whole, which takes a fifth of a second for a kernel's headers; every check in it
-// is looked at, and with an error there is no Tree.
-func Open(archive []byte) (*Tree, error) {
-	return OpenCached(archive, func([32]byte) *Tree { return nil })
+// MaxBlock is the most bytes that a block may decode to which is decoded as it is
+// read: some are held at once. An .xz with a larger one is decoded whole.
+const MaxBlock = zst.MaxFrame
+
+const (
+	// packedKeep is how many bytes of a packed archive's blocks are kept decoded.
+	// What is hot lies together, 5 MB before all else; a reader of everything by path
+	// (grep -r) comes back to it in each directory, and decoding xz is slow.
+	packedKeep = 6 << 20
+	// cacheFileKeep is the same for a cache file.
+	cacheFileKeep = 1 << 20
+)
+
+// A File is an archive of which the layout has been read: a stock or packed .tar.xz, a
+// cache file, or a plain tar, as it is or compressed by gzip or zstd. It is used by one
+// goroutine.
+type File struct {
+	r    io.ReaderAt
+	size int64
+	xz   *xz.File // nil unless it is an .xz
+	tree *Tree    // nil unless it carries an index
+
+	layout Layout
+	hash   *[32]byte // nil until it is asked for
 }
 
-// OpenCached is Open, but for an archive that would have to be decoded whole: if
-// cached returns a tree for its SHA-256, it is that one.
-func OpenCached(archive []byte, cached func(hash [32]byte) *Tree) (*Tree, error) {
-	if isSeekable(archive) {
-		return OpenSeekable(bytes.NewReader(archive), int64(len(archive)))
-	}
-	f, err := xz.Parse(archive)
-	if err != nil {
-		return nil, err
-	}
-	t, err := openPacked(f)
-	if t != nil || err != nil {
-		return t, err
-	}
-	hash := sha256.Sum256(archive)
-	if t := cached(hash); t != nil {
-		return t, nil
-	}
-	if t, err = load(f); err != nil {
-		return nil, err
-	}
-	t.Hash = hash
-	return t, nil
-}
-
-// A Layout tells what an archive is made of.
+// A Layout says what an archive is made of.
 type Layout struct {
 	Streams  int    // of an .xz
-	Blocks   int    // of an .xz, or frames of a cache file
-	Check    string // none, CRC32, CRC64, SHA-256, or XXH64
-	Unpacked int64  // bytes of the tar
+	Blocks   int    // of an .xz, or frames of a cache file; 0 if there is nothing to seek by
+	Check    string // none, CRC32, CRC64, SHA-256, or XXH64 of a cache file; empty for other files
+	Unpacked int64  // bytes of the tar; -1 if nothing says
+	Index    bool   // it carries an index, and is decoded block by block as it is read
 }
 
-// LayoutOf takes an archive apart, and decodes nothing.
-func LayoutOf(archive []byte) (Layout, error) {
-	if isSeekable(archive) {
-		t, err := Open(archive)
-		if err != nil {
-			return Layout{}, err
+// Parse reads how the archive of the given size that r holds is laid out. If it
+// carries an index, all of that is checked, which takes some milliseconds; nothing
+// else is decoded. r must not change while the File or a Tree of it is used.
+//
+// Of an .xz all bytes are needed in memory: if r has a method Slice(off, n int64)
+// []byte, those are used, else all of r is read.
+func Parse(r io.ReaderAt, size int64) (*File, error) {
+	f := &File{r: r, size: size}
+	if err := f.parse(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *File) parse() error {
+	switch container(f.r, f.size) {
+	case containerCache:
+		if err := f.parseCacheFile(); err != nil {
+			return fmt.Errorf("cache file: %w", err)
 		}
-		s := t.data.Load().store
-		return Layout{Blocks: len(s.blocks), Check: "XXH64", Unpacked: s.size()}, nil
+		return nil
+	case containerOther:
+		f.layout.Unpacked = -1
+		return nil
 	}
-	f, err := xz.Parse(archive)
+	data, err := f.bytes()
 	if err != nil {
-		return Layout{}, err
+		return err
 	}
-	return Layout{Streams: len(f.Streams), Blocks: len(f.Blocks), Check: f.Streams[0].String(), Unpacked: f.Unpacked()}, nil
+	if f.xz, err = xz.Parse(data); err != nil {
+		return err
+	}
+	if f.tree, err = openPacked(f.xz); err != nil {
+		return err
+	}
+	f.layout = Layout{
+		Streams: len(f.xz.Streams), Blocks: len(f.xz.Blocks), Check: f.xz.Streams[0].String(),
+		Unpacked: f.xz.Unpacked(), Index: f.tree != nil,
+	}
+	return nil
 }
 
-// packedCache is how many bytes of a packed archive's blocks are kept decoded.
-// What is hot lies together, 5 MB in front of all else; who reads everything by
-// path (grep -r) comes back to it in each directory, and decoding xz is slow.
-const packedCache = 6 << 20
+// ParseCacheFile is Parse of what must be a cache file.
+func ParseCacheFile(r io.ReaderAt, size int64) (*File, error) {
+	f := &File{r: r, size: size}
+	if err := f.parseCacheFile(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
 
-// maxPackedBlock bounds the blocks that are decoded as they are read, of which
-// some are held at once.
-const maxPackedBlock = 8 << 20
+// Open returns a Tree of an archive, by its own index or else by decoding all of it.
+func Open(r io.ReaderAt, size int64) (*Tree, error) {
+	f, err := Parse(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return f.Open()
+}
 
-// openPacked returns nothing when the archive carries no index, or one of a
-// version that we don't know, or is cut into blocks too large for it.
+// Open returns the File's Tree if it has one, and else decodes it.
+func (f *File) Open() (*Tree, error) {
+	if f.tree != nil {
+		return f.tree, nil
+	}
+	return f.Decode()
+}
+
+// Layout says what the archive is made of.
+func (f *File) Layout() Layout { return f.layout }
+
+// Tree returns the Tree that the archive's own index makes, whose bytes are decoded
+// as they are read; nil if the archive carries no index.
+func (f *File) Tree() *Tree { return f.tree }
+
+// Hash returns the SHA-256 of the archive.
+func (f *File) Hash() ([32]byte, error) {
+	if f.hash != nil {
+		return *f.hash, nil
+	}
+	h := sha256.New()
+	if data := f.slice(); data != nil {
+		h.Write(data)
+	} else if _, err := io.Copy(h, io.NewSectionReader(f.r, 0, f.size)); err != nil {
+		return [32]byte{}, err
+	}
+	f.hash = (*[32]byte)(h.Sum(nil))
+	return *f.hash, nil
+}
+
+// slice returns the bytes of the archive if they lie in memory.
+func (f *File) slice() []byte {
+	if m, ok := f.r.(interface{ Slice(off, n int64) []byte }); ok {
+		return m.Slice(0, f.size)
+	}
+	return nil
+}
+
+// bytes returns the bytes of the archive.
+func (f *File) bytes() ([]byte, error) {
+	if data := f.slice(); data != nil {
+		return data, nil
+	}
+	data := make([]byte, f.size)
+	_, err := io.ReadFull(io.NewSectionReader(f.r, 0, f.size), data)
+	return data, err
+}
+
+// parseCacheFile makes the tree of a cache file.
+func (f *File) parseCacheFile() error {
+	c, err := zst.Open(f.r, f.size)
+	if err != nil {
+		return err
+	}
+	x, err := table.Decode(c.Index, c.Unpacked())
+	if err != nil {
+		return err
+	}
+	frames := make([]blocks.Block, len(c.Frames))
+	for i, frame := range c.Frames {
+		frames[i] = blocks.Block{Start: frame.Start, Size: frame.Size}
+	}
+	f.layout = Layout{Blocks: len(frames), Check: "XXH64", Unpacked: c.Unpacked(), Index: true}
+	f.tree = newTree(x.Table, x.Hash, &row{blocks.NewReader("zstd frame", frames, cacheFileKeep, c.Decode), x.Table, x.Hot})
+	return nil
+}
+
+// openPacked returns the tree of a packed archive, and nil when the archive carries no
+// index, or one of a version that we don't know, or has too large a block.
 func openPacked(f *xz.File) (*Tree, error) {
 	last := len(f.Blocks) - 1
-	tooLarge := func(b xz.Block) bool { return b.Length > maxPackedBlock }
+	tooLarge := func(b xz.Block) bool { return b.Length > MaxBlock }
 	if last < 0 || slices.ContainsFunc(f.Blocks, tooLarge) || !beginsWithIndex(f, last) {
 		return nil, nil
 	}
-	decode := func(i int, buf []byte) ([]byte, error) { return decodeBlock(f, i, buf) }
-	end, err := decode(last, nil)
+	end, err := decodeBlock(f, last, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -100,37 +196,43 @@ func openPacked(f *xz.File) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tar: %w", err)
 	}
-	blocks := make([]block, len(f.Blocks))
-	for i, b := range f.Blocks {
-		blocks[i] = block{b.Start, int(b.Length)}
-	}
-	store := newStore(blocks, packedCache, decode)
-	store.readAhead()
-	store.add(last, end)
-	t, err := decodeIndex([]byte(h.PAXRecords["comment"]), f.Unpacked(), store)
-	if errors.Is(err, errVersion) {
+	x, err := table.Decode([]byte(h.PAXRecords["comment"]), f.Unpacked())
+	if errors.Is(err, table.ErrVersion) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	t.packed = true
-	return t, nil
+	all := make([]blocks.Block, len(f.Blocks))
+	for i, b := range f.Blocks {
+		all[i] = blocks.Block{Start: b.Start, Size: int(b.Length)}
+	}
+	r := blocks.NewReader("xz block", all, packedKeep, func(i int, buf []byte) ([]byte, error) {
+		b, err := decodeBlock(f, i, buf)
+		var block *xz.BlockError
+		if errors.As(err, &block) {
+			err = block.Err // the Reader says which block it is
+		}
+		return b, err
+	})
+	r.DecodeAhead()
+	r.Add(last, end)
+	return newTree(x.Table, x.Hash, &row{r, x.Table, x.Hot}), nil
 }
 
-// beginsWithIndex looks at the first bytes of a block, so that a stock archive
-// need not be decoded to find out that it has no index.
+// beginsWithIndex looks at the first bytes of a block, so that a stock archive need
+// not be decoded to find out that it has no index.
 func beginsWithIndex(f *xz.File, block int) bool {
 	const record = len(" comment=") + len("1048576")
-	head := make([]byte, tarBlock+record+len(indexMagic))
-	if f.Head(block, head) < len(head) || !isTarHeader(head[:tarBlock]) || head[156] != tar.TypeXGlobalHeader {
+	head := make([]byte, tarball.Block+record+len(table.Magic))
+	if f.Head(block, head) < len(head) || !tarball.IsHeader(head) || head[156] != tar.TypeXGlobalHeader {
 		return false
 	}
-	_, value, ok := bytes.Cut(head[tarBlock:], []byte(" comment="))
-	return ok && bytes.HasPrefix(value, []byte(indexMagic))
+	_, value, ok := bytes.Cut(head[tarball.Block:], []byte(" comment="))
+	return ok && bytes.HasPrefix(value, []byte(table.Magic))
 }
 
-// decodeBlock decodes a block into buf, or another one if that is too small.
+// decodeBlock decodes a block into buf, or into new memory if buf is too small.
 func decodeBlock(f *xz.File, i int, buf []byte) ([]byte, error) {
 	n := int(f.Blocks[i].Length)
 	if cap(buf) < n {

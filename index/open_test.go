@@ -9,91 +9,97 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 
+	"github.com/kheadersfs/kheadersfs/index/blocks"
+	"github.com/kheadersfs/kheadersfs/index/table"
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 	"github.com/kheadersfs/kheadersfs/index/xz"
 	"github.com/kheadersfs/kheadersfs/tests/need"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
+
+// fixIndex makes the checksum of an index right.
+func fixIndex(b []byte) []byte {
+	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[16:], crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
 
 // packedOf makes an archive that carries its index: a block for each of the
 // groups, the index in front of the last one, of one member. Each block is a
 // stream of its own. change, if any, is done to the index.
-func packedOf(t testing.TB, change func(index []byte) []byte, groups ...[]member) []byte {
+func packedOf(t testing.TB, change func(index []byte) []byte, groups ...[]tartest.Member) []byte {
 	t.Helper()
-	x := NewIndexer()
+	names := table.NewBuilder()
 	content := sha256.New()
 	var b bytes.Buffer
-	write := func(m member) {
-		w := tar.NewWriter(&b)
-		must(t, w.WriteHeader(&m.header))
-		must(t, x.Add(&m.header, int64(b.Len())))
-		content.Write([]byte(m.data))
-		_, err := w.Write([]byte(m.data))
-		must(t, err)
-		must(t, w.Flush())
-	}
 	last := groups[len(groups)-1][0]
 	var packed []byte
 	start := 0
 	for _, group := range groups[:len(groups)-1] {
 		for _, m := range group {
-			write(m)
+			off := m.Write(t, &b)
+			must(t, names.Add(&m.Header, off))
+			content.Write([]byte(m.Data))
 		}
-		packed = append(packed, xzOf(t, b.Bytes()[start:], 0)...)
+		packed = append(packed, tartest.XZ(t, b.Bytes()[start:], 0)...)
 		start = b.Len()
 	}
-	// Where the last member lies depends on the size of the index, which is the
-	// same wherever that is.
-	must(t, x.Add(&last.header, 0))
-	content.Write([]byte(last.data))
-	global := func() []byte {
-		index, err := x.Encode([32]byte(content.Sum(nil)), 0)
-		must(t, err)
+	content.Write([]byte(last.Data))
+	global := func(off int64) []byte {
+		must(t, names.Add(&last.Header, off))
+		x := table.Index{Table: names.Table(), Hash: [32]byte(content.Sum(nil))}
+		index := x.Encode()
 		if change != nil {
 			index = change(index)
 		}
-		return paxBlocks('g', "comment="+string(index))
+		return tartest.PaxGlobal("comment=" + string(index))
 	}
-	x.MoveLast(int64(b.Len() + len(global()) + tarBlock))
-	b.Write(global())
-	w := tar.NewWriter(&b)
-	must(t, w.WriteHeader(&last.header))
-	_, err := w.Write([]byte(last.data))
-	must(t, err)
-	must(t, w.Close())
-	return append(packed, xzOf(t, b.Bytes()[start:], 0)...)
+	// Where the last member lies depends on the size of the index, which is the same
+	// wherever that is.
+	b.Write(global(int64(b.Len() + len(global(0)) + tarball.Block)))
+	last.Write(t, &b)
+	b.Write(make([]byte, 2*tarball.Block))
+	return append(packed, tartest.XZ(t, b.Bytes()[start:], 0)...)
 }
 
 // packedGroups has blocks of some files, one file that spans three blocks
 // together with others, and a last one.
-func packedGroups() [][]member {
-	groups := [][]member{{dir("./d/"), dir("./e/")}}
+func packedGroups() [][]tartest.Member {
+	groups := [][]tartest.Member{{tartest.Dir("./d/"), tartest.Dir("./e/")}}
 	for i := range 5 {
-		var group []member
+		var group []tartest.Member
 		for j := range 4 {
-			group = append(group, file(fmt.Sprintf("./d/%d%d.h", i, j), text(uint64(i*10+j), 300+i*j*100)))
+			group = append(group, tartest.File(fmt.Sprintf("./d/%d%d.h", i, j), tartest.Text(uint64(i*10+j), 300+i*j*100)))
 		}
-		groups = append(groups, append(group, symlink(fmt.Sprintf("./e/%d", i), "../d")))
+		groups = append(groups, append(group, tartest.Symlink(fmt.Sprintf("./e/%d", i), "../d")))
 	}
-	return append(groups, []member{file("./last.h", "last")})
+	return append(groups, []tartest.Member{tartest.File("./last.h", "last")})
 }
 
 // openCounting opens an archive, and counts how often each block is decoded.
 func openCounting(t testing.TB, archive []byte) (*Tree, []int) {
 	t.Helper()
-	tree, err := Open(archive)
+	f, err := Parse(bytes.NewReader(archive), int64(len(archive)))
 	must(t, err)
-	if !tree.HasIndex() {
+	tree := f.Tree()
+	if tree == nil {
 		t.Fatal("the archive has no index")
 	}
-	tree.data.Load().unread = nil // what isn't asked for isn't decoded
-	counts := make([]int, len(tree.data.Load().blocks))
-	decode := tree.data.Load().decode
-	tree.data.Load().decode = func(i int, buf []byte) ([]byte, error) {
+	// The same row, but that nothing is decoded ahead.
+	old := tree.row.Load()
+	counts := make([]int, len(old.Blocks()))
+	counting := blocks.NewReader("xz block", old.Blocks(), packedKeep, func(i int, buf []byte) ([]byte, error) {
 		counts[i]++
-		return decode(i, buf)
-	}
+		return decodeBlock(f.xz, i, buf)
+	})
+	last := len(counts) - 1
+	end, err := decodeBlock(f.xz, last, nil)
+	must(t, err)
+	counting.Add(last, end)
+	tree.row.Store(&row{counting, old.table, old.hot})
 	return tree, counts
 }
 
@@ -118,27 +124,15 @@ func blank(t testing.TB, archive []byte, keep ...int) []byte {
 // An archive with an index gives the tree that walking over its tar gives.
 func TestOpenPacked(t *testing.T) {
 	archive := packedOf(t, nil, packedGroups()...)
-	must(t, Verify(archive))
+	must(t, verify(archive))
 	tree, _ := openCounting(t, archive)
 	checkTree(t, tree)
-	f, err := xz.Parse(archive)
+	f, err := Parse(bytes.NewReader(archive), int64(len(archive)))
 	must(t, err)
-	stock, err := load(f)
+	stock, err := f.Decode()
 	must(t, err)
-	if stock.HasIndex() {
-		t.Error("what was decoded whole has an index")
-	}
-	if got, want := show(t, tree), show(t, stock); got != want || tree.Bytes != stock.Bytes {
+	if got, want := show(t, tree), show(t, stock); got != want || tree.Bytes != stock.Bytes || !tree.SameFiles(stock.Table) {
 		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	for id := range ID(tree.Len()) {
-		got, want := tree.Entry(id), stock.Entry(id)
-		if !got.IsLink() && !got.IsDir() { // offsets in another row of bytes
-			got.at, want.at = 0, 0
-		}
-		if got != want {
-			t.Errorf("%s: %+v, want %+v", tree.Path(id), got, want)
-		}
 	}
 }
 
@@ -150,7 +144,7 @@ func TestOpenDecodesOneBlock(t *testing.T) {
 	last := len(groups) - 1
 	whole, _ := openCounting(t, archive)
 	tree, counts := openCounting(t, blank(t, archive, last))
-	if !bytes.Equal(tree.table, whole.table) || tree.strings != whole.strings {
+	if !tree.Equal(whole.Table) {
 		t.Error("another tree")
 	}
 	if n := sum(counts); n != 0 {
@@ -159,12 +153,12 @@ func TestOpenDecodesOneBlock(t *testing.T) {
 	for i, group := range groups {
 		tree, counts := openCounting(t, blank(t, archive, i, last))
 		for _, m := range group {
-			id, ok := tree.Find(strings.TrimSuffix(strings.TrimPrefix(m.header.Name, "./"), "/"))
+			id, ok := tree.Find(strings.TrimSuffix(strings.TrimPrefix(m.Header.Name, "./"), "/"))
 			if !ok {
-				t.Fatalf("%s isn't there", m.header.Name)
+				t.Fatalf("%s isn't there", m.Header.Name)
 			}
-			if m.header.Typeflag == tar.TypeReg && string(read(t, tree, id)) != m.data {
-				t.Errorf("%s: other bytes", m.header.Name)
+			if m.Header.Typeflag == tar.TypeReg && string(read(t, tree, id)) != m.Data {
+				t.Errorf("%s: other bytes", m.Header.Name)
 			}
 		}
 		want := 1
@@ -198,13 +192,13 @@ func sum(counts []int) (n int) {
 // A file that spans blocks has those decoded that hold what is read.
 func TestReadSpanning(t *testing.T) {
 	need.Command(t, "xz")
-	data := text(1, 50_000)
-	archive := packedOf(t, nil, []member{file("large", data)}, []member{file("last", "x")})
+	data := tartest.Text(1, 50_000)
+	archive := packedOf(t, nil, []tartest.Member{tartest.File("large", data)}, []tartest.Member{tartest.File("last", "x")})
 	f, err := xz.Parse(archive)
 	must(t, err)
 	first := need.Filter(t, archive[:f.Blocks[1].Offset-12], "xz", "-dc")
-	archive = append(xzOf(t, first, 10_000), archive[f.Blocks[1].Offset-12:]...)
-	must(t, Verify(archive))
+	archive = append(tartest.XZ(t, first, 10_000), archive[f.Blocks[1].Offset-12:]...)
+	must(t, verify(archive))
 	tree, counts := openCounting(t, archive)
 	id, _ := tree.Find("large")
 	for _, test := range []struct{ off, n, blocks int }{{0, 1, 1}, {0, 9_488, 0}, {9_480, 20, 1}, {20_000, 20_000, 3}, {49_999, 1, 1}, {0, 50_000, 0}} {
@@ -232,27 +226,25 @@ func TestPackedDamagedBlock(t *testing.T) {
 			tree, _ := openCounting(t, bad)
 			for g, group := range groups {
 				for _, m := range group {
-					if m.header.Typeflag != tar.TypeReg {
+					if m.Header.Typeflag != tar.TypeReg {
 						continue
 					}
-					id, _ := tree.Find(strings.TrimPrefix(m.header.Name, "./"))
+					id, _ := tree.Find(strings.TrimPrefix(m.Header.Name, "./"))
 					for range 2 {
-						p := make([]byte, len(m.data))
+						p := make([]byte, len(m.Data))
 						_, err := tree.ReadAt(id, p, 0)
-						var inner *xz.BlockError
 						var block *BlockError
-						if g != i && (err != nil || string(p) != m.data) {
-							t.Errorf("block %d, %s: %s: %v", i, name, m.header.Name, err)
+						if g != i && (err != nil || string(p) != m.Data) {
+							t.Errorf("block %d, %s: %s: %v", i, name, m.Header.Name, err)
 						}
-						if g == i && (!errors.As(err, &block) || block.Block != i || !errors.As(err, &inner)) {
-							t.Errorf("block %d, %s: %s: %v", i, name, m.header.Name, err)
+						if g == i && (!errors.As(err, &block) || block.Block != i) {
+							t.Errorf("block %d, %s: %s: %v", i, name, m.Header.Name, err)
 						}
 					}
 				}
 			}
-			checkCache(t, tree.data.Load().store)
 			var damage *DamageError
-			if err := Verify(bad); !errors.As(err, &damage) || len(damage.Blocks) != 1 {
+			if err := verify(bad); !errors.As(err, &damage) || len(damage.Blocks) != 1 {
 				t.Errorf("block %d, %s: verify: %v", i, name, err)
 			}
 		}
@@ -268,7 +260,7 @@ func TestPackedDamagedIndex(t *testing.T) {
 	for at := b.Offset; at < b.Offset+b.Size; at++ {
 		bad := bytes.Clone(archive)
 		bad[at] ^= 0x10
-		if _, err := Open(bad); err == nil {
+		if _, err := openBytes(bad); err == nil {
 			t.Errorf("byte %d of the last block's %d: no error", at-b.Offset, b.Size)
 		}
 	}
@@ -276,43 +268,43 @@ func TestPackedDamagedIndex(t *testing.T) {
 
 // Archives that have global headers, and no index of ours, are read as tars.
 func TestGlobalHeaders(t *testing.T) {
-	commit := raw(paxBlocks('g', "comment="+strings.Repeat("0123abcd", 5))) // as git archive makes
-	x := goodIndex(t)
-	binary.LittleEndian.PutUint32(x.header[8:], 2)
-	version2 := string(x.bytes())
+	commit := tartest.Raw(tartest.PaxGlobal("comment=" + strings.Repeat("0123abcd", 5))) // as git archive makes
+	index := (&table.Index{Table: table.NewBuilder().Table()}).Encode()
+	index[8] = 2
+	version2 := string(fixIndex(index))
 	for _, test := range []struct {
 		name   string
-		groups [][]member
+		groups [][]tartest.Member
 	}{
-		{"no global header", [][]member{{file("a", "1")}, {file("b", "2")}}},
-		{"first", [][]member{{commit, file("a", "1")}, {file("b", "2")}}},
-		{"first and last", [][]member{{commit, file("a", "1")}, {file("b", "2"), commit}}},
-		{"in front of the last member", [][]member{{file("a", "1")}, {commit, file("b", "2")}}},
-		{"in a block of its own", [][]member{{commit}, {file("a", "1"), file("b", "2")}, {commit}}},
-		{"only one block", [][]member{{commit, file("a", "1"), file("b", "2")}}},
-		{"almost our comment", [][]member{{file("a", "1")}, {raw(paxBlocks('g', "comment=khindex 1 and more")), file("b", "2")}}},
-		{"another key", [][]member{{file("a", "1")}, {raw(paxBlocks('g', "KHINDEX.x="+indexMagic)), file("b", "2")}}},
-		{"a second record", [][]member{{file("a", "1")}, {raw(paxBlocks('g', "a=b", "comment="+indexMagic)), file("b", "2")}}},
-		{"of one file", [][]member{{file("a", "1")}, {raw(paxBlocks('x', "comment="+indexMagic), rawHeader('0', "b", 1, ustar), padded("2"))}}},
-		{"not in the last block", [][]member{{raw(paxBlocks('g', "comment="+version2)), file("a", "1")}, {file("b", "2")}}},
-		{"not first in the last block", [][]member{{file("a", "1")}, {file("b", "2"), raw(paxBlocks('g', "comment="+version2))}}},
-		{"of another version", [][]member{{file("a", "1")}, {raw(paxBlocks('g', "comment="+version2)), file("b", "2")}}},
+		{"no global header", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.File("b", "2")}}},
+		{"first", [][]tartest.Member{{commit, tartest.File("a", "1")}, {tartest.File("b", "2")}}},
+		{"first and last", [][]tartest.Member{{commit, tartest.File("a", "1")}, {tartest.File("b", "2"), commit}}},
+		{"in front of the last member", [][]tartest.Member{{tartest.File("a", "1")}, {commit, tartest.File("b", "2")}}},
+		{"in a block of its own", [][]tartest.Member{{commit}, {tartest.File("a", "1"), tartest.File("b", "2")}, {commit}}},
+		{"only one block", [][]tartest.Member{{commit, tartest.File("a", "1"), tartest.File("b", "2")}}},
+		{"almost our comment", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.Raw(tartest.PaxGlobal("comment=khindex 1 and more")), tartest.File("b", "2")}}},
+		{"another key", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.Raw(tartest.PaxGlobal("KHINDEX.x=" + table.Magic)), tartest.File("b", "2")}}},
+		{"a second record", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.Raw(tartest.PaxGlobal("a=b", "comment="+table.Magic)), tartest.File("b", "2")}}},
+		{"of one file", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.Raw(tartest.Pax("comment="+table.Magic), tartest.Header('0', "b", 1, tartest.Ustar), tartest.Padded("2"))}}},
+		{"not in the last block", [][]tartest.Member{{tartest.Raw(tartest.PaxGlobal("comment=" + version2)), tartest.File("a", "1")}, {tartest.File("b", "2")}}},
+		{"not first in the last block", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.File("b", "2"), tartest.Raw(tartest.PaxGlobal("comment=" + version2))}}},
+		{"of another version", [][]tartest.Member{{tartest.File("a", "1")}, {tartest.Raw(tartest.PaxGlobal("comment=" + version2)), tartest.File("b", "2")}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var archive []byte
 			for i, group := range test.groups {
-				tarBytes := tarOf(t, group...)
+				tarBytes := tartest.Tar(t, group...)
 				if i < len(test.groups)-1 {
-					tarBytes = tarBytes[:len(tarBytes)-2*tarBlock]
+					tarBytes = tarBytes[:len(tarBytes)-2*tarball.Block]
 				}
-				archive = append(archive, xzOf(t, tarBytes, 0)...)
+				archive = append(archive, tartest.XZ(t, tarBytes, 0)...)
 			}
-			tree, err := Open(archive)
+			tree, err := openBytes(archive)
 			must(t, err)
-			if got := show(t, tree); tree.HasIndex() || got != "a=1 b=2" || tree.Hash != sha256.Sum256(archive) {
-				t.Errorf("%s, with an index: %v", got, tree.HasIndex())
+			if got := show(t, tree); hasIndex(t, archive) || got != "a=1 b=2" || tree.Hash != sha256.Sum256(archive) {
+				t.Errorf("%s, with an index: %v", got, hasIndex(t, archive))
 			}
-			must(t, Verify(archive))
+			must(t, verify(archive))
 		})
 	}
 }
@@ -325,16 +317,16 @@ func TestOpenWrongIndex(t *testing.T) {
 		change func(b []byte) []byte
 		want   string
 	}{
-		{"checksum", func(b []byte) []byte { b[12] ^= 1; return b }, "index: the checksum does not match"},
+		{"checksum", func(b []byte) []byte { b[12] ^= 1; return b }, "index: checksum does not match"},
 		{"cut short", func(b []byte) []byte { return fixIndex(b[:len(b)-1]) }, "index: "},
-		{"only a magic number", func(b []byte) []byte { return b[:8] }, "index: not one"},
-		{"an entry", func(b []byte) []byte { b[indexHeaderSize+5] = 9; return fixIndex(b) }, "index: entry 0: kind 9 is not known"},
+		{"only a magic number", func(b []byte) []byte { return b[:8] }, "index: magic number is missing"},
+		{"an entry", func(b []byte) []byte { b[64+5] = 9; return fixIndex(b) }, "index: entry 0: unknown kind 9"},
 	} {
 		archive := packedOf(t, test.change, packedGroups()...)
-		if _, err := Open(archive); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+		if _, err := openBytes(archive); err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.name, err)
 		}
-		if err := Verify(archive); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+		if err := verify(archive); err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%s: verify: %v", test.name, err)
 		}
 	}
@@ -346,12 +338,12 @@ func TestVerifyFindsLies(t *testing.T) {
 	// Entries: 0 the top, 1 d, 2 e, 3 last.h, then the files of d, then the links in e.
 	set := func(id, off int, change func(v uint32) uint32) func(b []byte) []byte {
 		return func(b []byte) []byte {
-			p := b[indexHeaderSize+id*entrySize+off:]
+			p := b[64+id*40+off:]
 			binary.LittleEndian.PutUint32(p, change(binary.LittleEndian.Uint32(p)))
 			return fixIndex(b)
 		}
 	}
-	const entries, other = "the index tells of other entries than the tar", "the index tells of other data than the tar holds"
+	const entries, other = "index and tar disagree about the entries", "index and tar disagree about the data of files"
 	for _, test := range []struct {
 		name   string
 		change func(b []byte) []byte
@@ -377,12 +369,12 @@ func TestVerifyFindsLies(t *testing.T) {
 		{"hash", func(b []byte) []byte { b[40] ^= 1; return fixIndex(b) }, other},
 	} {
 		archive := packedOf(t, test.change, packedGroups()...)
-		tree, err := Open(archive)
-		if err != nil || !tree.HasIndex() {
+		_, err := openBytes(archive)
+		if err != nil || !hasIndex(t, archive) {
 			t.Errorf("%s: %v", test.name, err)
 			continue
 		}
-		err = Verify(archive)
+		err = verify(archive)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want) {
 			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
 		}
@@ -401,12 +393,12 @@ func TestPackedLargeBlock(t *testing.T) {
 	f, err := xz.Parse(archive)
 	must(t, err)
 	start := f.Blocks[len(f.Blocks)-1].Offset - 12
-	for _, n := range []int{maxPackedBlock, maxPackedBlock + 1} {
+	for _, n := range []int{MaxBlock, MaxBlock + 1} {
 		zeros := need.Filter(t, nil, "sh", "-c", fmt.Sprintf("head -c %d /dev/zero | xz -1 -T1", n))
 		f, err := xz.Parse(append(zeros, archive[start:]...))
 		must(t, err)
 		tree, err := openPacked(f)
-		if err != nil || (tree != nil) != (n == maxPackedBlock) {
+		if err != nil || (tree != nil) != (n == MaxBlock) {
 			t.Errorf("%d bytes: %v, %v", n, tree, err)
 		}
 	}

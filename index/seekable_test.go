@@ -4,7 +4,6 @@ package index
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -15,61 +14,62 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 	"github.com/kheadersfs/kheadersfs/tests/need"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // kernelTree has a few headers as a kernel has them, of which some are hot.
-func kernelTree() []member {
-	return []member{
-		dir("./"), dir("./include/"),
-		file("./include/linux/kconfig.h", "#include <generated/autoconf.h>\n"),
-		file("./include/generated/autoconf.h", ""),
-		file("./include/linux/types.h", "#include <asm/types.h>\n"+text(1, 700)),
-		file("./arch/x86/include/asm/types.h", text(2, 300)),
-		file("./include/linux/fs.h", text(3, 2000)),
-		file("./include/cold.h", text(4, 900)),
-		file("./include/aaa.h", text(5, 40)),
-		symlink("./include/linux/link.h", "types.h"),
+func kernelTree() []tartest.Member {
+	return []tartest.Member{
+		tartest.Dir("./"), tartest.Dir("./include/"),
+		tartest.File("./include/linux/kconfig.h", "#include <generated/autoconf.h>\n"),
+		tartest.File("./include/generated/autoconf.h", ""),
+		tartest.File("./include/linux/types.h", "#include <asm/types.h>\n"+tartest.Text(1, 700)),
+		tartest.File("./arch/x86/include/asm/types.h", tartest.Text(2, 300)),
+		tartest.File("./include/linux/fs.h", tartest.Text(3, 2000)),
+		tartest.File("./include/cold.h", tartest.Text(4, 900)),
+		tartest.File("./include/aaa.h", tartest.Text(5, 40)),
+		tartest.Symlink("./include/linux/link.h", "types.h"),
 	}
 }
 
 // seekableTrees are trees of all kinds.
-func seekableTrees() map[string][]member {
+func seekableTrees() map[string][]tartest.Member {
 	long := strings.Repeat("long/", 60)
-	var edges []member
-	for i, n := range []int{0, 1, 511, 512, 513, seekableBlock - 1025, seekableBlock - 1024, seekableBlock - 513, seekableBlock - 512, seekableBlock - 511,
-		seekableBlock - 1, seekableBlock, seekableBlock + 1, 2*seekableBlock - 512, 2 * seekableBlock, 3*seekableBlock + 7, 0, 100} {
-		edges = append(edges, file(fmt.Sprintf("d%d/%02d", i%3, i), text(uint64(i), n)))
+	var edges []tartest.Member
+	for i, n := range []int{0, 1, 511, 512, 513, frameSize - 1025, frameSize - 1024, frameSize - 513, frameSize - 512, frameSize - 511,
+		frameSize - 1, frameSize, frameSize + 1, 2*frameSize - 512, 2 * frameSize, 3*frameSize + 7, 0, 100} {
+		edges = append(edges, tartest.File(fmt.Sprintf("d%d/%02d", i%3, i), tartest.Text(uint64(i), n)))
 	}
-	return map[string][]member{
+	return map[string][]tartest.Member{
 		"nothing":              nil,
-		"only a top":           {dir("./").at(9)},
-		"empty files":          {file("a", ""), file("b/c", ""), dir("d")},
+		"only a top":           {tartest.Dir("./").At(9)},
+		"empty files":          {tartest.File("a", ""), tartest.File("b/c", ""), tartest.Dir("d")},
 		"sizes":                edges,
 		"kernel":               kernelTree(),
-		"nobody's directories": {file("a/b/c/d", "1").at(5), file("a/x", "2").at(-7), dir("a/b/e")},
-		"kinds":                {file("a", "1").mode(0o755), file("b", "2").mode(0o644), symlink("c", "../nowhere"), dir("d"), symlink("e", strings.Repeat("x", 3000))},
-		"names": {file(strings.Repeat("n", 255), "1"), file(long+"x", "2"), symlink(long+"y", long), hardlink("é", long+"x"), dir(long + "z"),
-			file("with\nnewline and = ", "3")},
-		"times": {file("old", "1").at(-1_700_000_001), file("new", "2").at(3e9),
-			raw(paxHeader("mtime=-1.25"), rawHeader('0', "early", 0, ustar)),
-			raw(paxHeader("mtime=1700000000.123456789"), rawHeader('5', "fine/", 0, ustar)),
-			raw(paxHeader("mtime=1.5"), rawHeader('2', "link", 0, func(b []byte) { ustar(b); copy(b[157:], "old") }))},
-		"hard links": {file("z/late", text(1, 3000)), hardlink("a", "z/late"), hardlink("b/c", "a"), symlink("l", "a"), hardlink("k", "l"),
-			file("x", "").mode(0o700), hardlink("y", "x")},
+		"nobody's directories": {tartest.File("a/b/c/d", "1").At(5), tartest.File("a/x", "2").At(-7), tartest.Dir("a/b/e")},
+		"kinds":                {tartest.File("a", "1").Mode(0o755), tartest.File("b", "2").Mode(0o644), tartest.Symlink("c", "../nowhere"), tartest.Dir("d"), tartest.Symlink("e", strings.Repeat("x", 3000))},
+		"names": {tartest.File(strings.Repeat("n", 255), "1"), tartest.File(long+"x", "2"), tartest.Symlink(long+"y", long), tartest.Hardlink("é", long+"x"), tartest.Dir(long + "z"),
+			tartest.File("with\nnewline and = ", "3")},
+		"times": {tartest.File("old", "1").At(-1_700_000_001), tartest.File("new", "2").At(3e9),
+			tartest.Raw(tartest.Pax("mtime=-1.25"), tartest.Header('0', "early", 0, tartest.Ustar)),
+			tartest.Raw(tartest.Pax("mtime=1700000000.123456789"), tartest.Header('5', "fine/", 0, tartest.Ustar)),
+			tartest.Raw(tartest.Pax("mtime=1.5"), tartest.Header('2', "link", 0, func(b []byte) { tartest.Ustar(b); copy(b[157:], "old") }))},
+		"hard links": {tartest.File("z/late", tartest.Text(1, 3000)), tartest.Hardlink("a", "z/late"), tartest.Hardlink("b/c", "a"), tartest.Symlink("l", "a"), tartest.Hardlink("k", "l"),
+			tartest.File("x", "").Mode(0o700), tartest.Hardlink("y", "x")},
 		// The name that is hot is not the first of its file.
-		"hot by another name": append(kernelTree(), hardlink("./aaa/first.h", "./include/linux/types.h"), hardlink("./zzz.h", "./include/cold.h"),
-			hardlink("./include/linux/sched.h", "./include/linux/fs.h"), hardlink("./include/uapi/linux/kconfig.h", "./include/generated/autoconf.h")),
+		"hot by another name": append(kernelTree(), tartest.Hardlink("./aaa/first.h", "./include/linux/types.h"), tartest.Hardlink("./zzz.h", "./include/cold.h"),
+			tartest.Hardlink("./include/linux/sched.h", "./include/linux/fs.h"), tartest.Hardlink("./include/uapi/linux/kconfig.h", "./include/generated/autoconf.h")),
 	}
 }
 
 // memoryTree is the tree of a stock archive.
-func memoryTree(t testing.TB, members ...member) *Tree {
+func memoryTree(t testing.TB, members ...tartest.Member) *Tree {
 	t.Helper()
-	tarBytes := tarOf(t, members...)
+	tarBytes := tartest.Tar(t, members...)
 	tree, err := treeOf(tarBytes)
 	must(t, err)
-	tree.Hash = sha256.Sum256(tarBytes)
 	return tree
 }
 
@@ -79,8 +79,6 @@ func written(t testing.TB, tree *Tree) []byte {
 	must(t, tree.Write(&b))
 	return b.Bytes()
 }
-
-func openBytes(b []byte) (*Tree, error) { return OpenSeekable(bytes.NewReader(b), int64(len(b))) }
 
 func opened(t testing.TB, b []byte) *Tree {
 	t.Helper()
@@ -95,9 +93,12 @@ func sameTree(t testing.TB, got, want *Tree) {
 	if got.Hash != want.Hash || got.Bytes != want.Bytes || got.Len() != want.Len() {
 		t.Fatalf("%x, %d bytes, %d entries, want %x, %d, %d", got.Hash, got.Bytes, got.Len(), want.Hash, want.Bytes, want.Len())
 	}
+	if !got.SameFiles(want.Table) {
+		t.Error("other names or attributes")
+	}
 	for id := range ID(want.Len()) {
 		g, w := got.Entry(id), want.Entry(id)
-		if g.at, w.at = 0, 0; g != w || got.Target(id) != want.Target(id) {
+		if got.Target(id) != want.Target(id) {
 			t.Errorf("%s: %+v to %q, want %+v to %q", want.Path(id), g, got.Target(id), w, want.Target(id))
 		}
 		if w.Mode&syscall.S_IFMT == syscall.S_IFREG && !bytes.Equal(read(t, got, id), read(t, want, id)) {
@@ -109,15 +110,15 @@ func sameTree(t testing.TB, got, want *Tree) {
 // checkEdges reads around each place where a block ends inside a file.
 func checkEdges(t testing.TB, tree *Tree) {
 	t.Helper()
-	d := tree.data.Load()
+	r := tree.row.Load()
 	for id := range ID(tree.Len()) {
 		e := tree.Entry(id)
 		if e.IsDir() || e.IsLink() {
 			continue
 		}
 		whole := read(t, tree, id)
-		for _, b := range d.blocks {
-			for off := b.start - d.offset(id) - 2; off <= b.start-d.offset(id)+2; off++ {
+		for _, b := range r.Blocks() {
+			for off := b.Start - r.table.Offset(id) - 2; off <= b.Start-r.table.Offset(id)+2; off++ {
 				for _, n := range []int64{1, 3, 5} {
 					p := make([]byte, n)
 					if off < 0 || off+n > e.Size {
@@ -143,19 +144,18 @@ func TestWriteAndOpen(t *testing.T) {
 			sameTree(t, got, tree)
 			checkTree(t, got)
 			checkEdges(t, got)
-			if !got.HasIndex() || !isSeekable(b) {
+			if !hasIndex(t, b) {
 				t.Error("not taken for a file with an index")
 			}
-			if err := Verify(b); err != nil {
+			if err := verify(b); err != nil {
 				t.Errorf("verify: %v", err)
 			}
 			if !bytes.Equal(b, written(t, tree)) || !bytes.Equal(b, written(t, got)) {
 				t.Error("written again it has other bytes")
 			}
-			if viaOpen, err := Open(b); err != nil || viaOpen.Hash != tree.Hash {
+			if viaOpen, err := openBytes(b); err != nil || viaOpen.Hash != tree.Hash {
 				t.Errorf("as an archive: %v", err)
 			}
-			checkCache(t, got.data.Load().store)
 		})
 	}
 }
@@ -163,19 +163,19 @@ func TestWriteAndOpen(t *testing.T) {
 // Blocks are cut between files, and none is larger than those in memory.
 func TestWriteBlocks(t *testing.T) {
 	tree := opened(t, written(t, memoryTree(t, seekableTrees()["sizes"]...)))
-	d := tree.data.Load()
+	r := tree.row.Load()
 	for id := range ID(tree.Len()) {
 		e := tree.Entry(id)
 		var in []int
-		for i, b := range d.blocks {
-			if b.size > seekableBlock {
-				t.Errorf("block %d has %d bytes", i, b.size)
+		for i, b := range r.Blocks() {
+			if b.Size > frameSize {
+				t.Errorf("block %d has %d bytes", i, b.Size)
 			}
-			if off := d.offset(id); !e.IsDir() && off < b.start+int64(b.size) && off+e.Size > b.start {
+			if off := r.table.Offset(id); !e.IsDir() && off < b.Start+int64(b.Size) && off+e.Size > b.Start {
 				in = append(in, i)
 			}
 		}
-		if e.Size <= seekableBlock-tarBlock && len(in) > 1 {
+		if e.Size <= frameSize-tarball.Block && len(in) > 1 {
 			t.Errorf("%s, of %d bytes, lies in blocks %v", tree.Path(id), e.Size, in)
 		}
 	}
@@ -258,9 +258,10 @@ func TestWriteFails(t *testing.T) {
 		}
 	}
 	// So does a tree that can't be read.
-	tree, packed, err := treeAndBlocks(tarOf(t, file("a", text(1, 100))))
+	b := written(t, memoryTree(t, tartest.File("a", tartest.Text(1, 10_000))))
+	b[1000] ^= 1
+	tree, err := openBytes(b)
 	must(t, err)
-	packed[0] = packed[0][:4]
 	var damage *BlockError
 	if err := tree.Write(io.Discard); !errors.As(err, &damage) {
 		t.Errorf("a damaged tree: %v", err)

@@ -11,23 +11,26 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/index/zst"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // Hot files lie in front of all others, in the order in which programs read them,
 // and are the same ones in memory and in a file, whichever of a file's names it is
 // that is hot.
 func TestHot(t *testing.T) {
-	base := append(kernelTree(), file("./include/linux/sched.h", "#include <linux/empty.h>\n"), file("./include/linux/empty.h", ""))
+	base := append(kernelTree(), tartest.File("./include/linux/sched.h", "#include <linux/empty.h>\n"), tartest.File("./include/linux/empty.h", ""))
 	for name, test := range map[string]struct {
-		more []member
+		more []tartest.Member
 		want []string
 	}{
 		"one name each": {nil, []string{"include/generated/autoconf.h", "include/linux/kconfig.h", "arch/x86/include/asm/types.h",
 			"include/linux/types.h", "include/linux/empty.h", "include/linux/sched.h", "include/linux/fs.h"}},
-		"an empty one last": {[]member{file("./include/linux/fs.h", ""), file("./include/linux/sched.h", "")}, []string{
+		"an empty one last": {[]tartest.Member{tartest.File("./include/linux/fs.h", ""), tartest.File("./include/linux/sched.h", "")}, []string{
 			"include/generated/autoconf.h", "include/linux/kconfig.h", "arch/x86/include/asm/types.h", "include/linux/types.h",
 			"include/linux/sched.h", "include/linux/fs.h"}},
-		"other first names, and two hot ones": {[]member{hardlink("./aaa/first.h", "./include/linux/types.h"), hardlink("./include/net/sock.h", "./include/linux/fs.h")},
+		"other first names, and two hot ones": {[]tartest.Member{tartest.Hardlink("./aaa/first.h", "./include/linux/types.h"), tartest.Hardlink("./include/net/sock.h", "./include/linux/fs.h")},
 			[]string{"include/generated/autoconf.h", "include/linux/kconfig.h", "arch/x86/include/asm/types.h", "aaa/first.h",
 				"include/linux/empty.h", "include/linux/sched.h", "include/linux/fs.h"}},
 	} {
@@ -48,17 +51,17 @@ func TestHot(t *testing.T) {
 			if got, want := paths(inFile), paths(tree); !slices.Equal(got, want) {
 				t.Errorf("in a file  %q\nin memory %q", got, want)
 			}
-			d := inFile.data.Load()
+			r := inFile.row.Load()
 			var end int64
 			for _, id := range inFile.Hot() {
-				if d.offset(id) < end {
+				if r.table.Offset(id) < end {
 					t.Errorf("%s lies in front of the one before", inFile.Path(id))
 				}
-				end = d.offset(id) + inFile.Entry(id).Size
+				end = r.table.Offset(id) + inFile.Entry(id).Size
 			}
 			for id := range ID(inFile.Len()) {
 				e := inFile.Entry(id)
-				if e.Mode&syscall.S_IFMT == syscall.S_IFREG && !slices.Contains(inFile.Hot(), e.Ino) && d.offset(id) < end {
+				if e.Mode&syscall.S_IFMT == syscall.S_IFREG && !slices.Contains(inFile.Hot(), e.Ino) && r.table.Offset(id) < end {
 					t.Errorf("%s lies in front of what is hot", inFile.Path(id))
 				}
 			}
@@ -102,32 +105,31 @@ func TestSwitch(t *testing.T) {
 	close(stop)
 	wait.Wait()
 	sameTree(t, tree, want)
-	for _, s := range stores {
-		checkCache(t, s.data.Load().store)
-	}
 }
 
 // A tree of anything else is not switched to.
 func TestSwitchRefused(t *testing.T) {
-	members := func(more ...member) []member { return append([]member{file("a", "1"), symlink("l", "a")}, more...) }
-	tree := memoryTree(t, members(file("b", "2"))...)
-	same := memoryTree(t, members(file("b", "2"))...)
-	otherHash := memoryTree(t, members(file("b", "2"))...)
+	members := func(more ...tartest.Member) []tartest.Member {
+		return append([]tartest.Member{tartest.File("a", "1"), tartest.Symlink("l", "a")}, more...)
+	}
+	tree := memoryTree(t, members(tartest.File("b", "2"))...)
+	same := memoryTree(t, members(tartest.File("b", "2"))...)
+	otherHash := memoryTree(t, members(tartest.File("b", "2"))...)
 	otherHash.Hash[31] ^= 1
 	for name, other := range map[string]*Tree{
 		"of another archive": otherHash,
-		"of other names":     memoryTree(t, members(file("c", "2"))...),
-		"of other sizes":     memoryTree(t, members(file("b", "22"))...),
-		"of other times":     memoryTree(t, members(file("b", "2").at(1))...),
-		"of other targets":   memoryTree(t, file("a", "1"), symlink("l", "b"), file("b", "2")),
-		"with more entries":  memoryTree(t, members(file("b", "2"), file("c", ""))...),
+		"of other names":     memoryTree(t, members(tartest.File("c", "2"))...),
+		"of other sizes":     memoryTree(t, members(tartest.File("b", "22"))...),
+		"of other times":     memoryTree(t, members(tartest.File("b", "2").At(1))...),
+		"of other targets":   memoryTree(t, tartest.File("a", "1"), tartest.Symlink("l", "b"), tartest.File("b", "2")),
+		"with more entries":  memoryTree(t, members(tartest.File("b", "2"), tartest.File("c", ""))...),
 		"of nothing":         memoryTree(t),
 	} {
 		if other != otherHash {
 			other.Hash = tree.Hash
 		}
-		before := tree.data.Load()
-		if err := tree.Switch(other); err == nil || err.Error() != "the trees are not the same" || tree.data.Load() != before {
+		before := tree.row.Load()
+		if err := tree.Switch(other); err == nil || err.Error() != "not a tree of the same archive" || tree.row.Load() != before {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -142,7 +144,7 @@ func TestOnDamage(t *testing.T) {
 	want := opened(t, good)
 	bad := bytes.Clone(good)
 	tree := opened(t, bad)
-	for i, f := range takeApart(t, bad).frames {
+	for i, f := range framesOf(t, bad) {
 		if i%2 == 1 {
 			f[len(f)-1] ^= 1 // of bad too
 		}
@@ -175,7 +177,7 @@ func TestOnDamage(t *testing.T) {
 func TestOnDamageFails(t *testing.T) {
 	b := seekableExample(t)
 	tree := opened(t, b)
-	frames := takeApart(t, b).frames
+	frames := framesOf(t, b)
 	frames[1][10] ^= 1 // of b too
 	large, _ := tree.Find("large")
 	other, _ := tree.Find("include/cold.h")
@@ -188,7 +190,7 @@ func TestOnDamageFails(t *testing.T) {
 	} {
 		tree.OnDamage(mend)
 		for range 2 {
-			n, err := tree.ReadAt(large, make([]byte, 100), seekableBlock/2)
+			n, err := tree.ReadAt(large, make([]byte, 100), frameSize/2)
 			var damage *BlockError
 			switch {
 			case n != 0 || err == nil:
@@ -196,7 +198,7 @@ func TestOnDamageFails(t *testing.T) {
 			case !errors.As(err, &damage) || damage.Block != 1, i == 1 && !errors.Is(err, gone):
 				t.Errorf("callback %d: %v", i, err)
 			}
-			if string(read(t, tree, other)) != text(4, 900) {
+			if string(read(t, tree, other)) != tartest.Text(4, 900) {
 				t.Errorf("callback %d: another file has other bytes", i)
 			}
 		}
@@ -212,9 +214,9 @@ func TestOnDamageFails(t *testing.T) {
 func TestSeekableCutLater(t *testing.T) {
 	b := seekableExample(t)
 	r := &shrinking{b: b}
-	tree, err := OpenSeekable(r, int64(len(b)))
+	tree, err := Open(r, int64(len(b)))
 	must(t, err)
-	r.b = b[:len(takeApart(t, b).frames[0])+100]
+	r.b = b[:len(framesOf(t, b)[0])+100]
 	id, _ := tree.Find("large")
 	var damage *BlockError
 	if n, err := tree.ReadAt(id, make([]byte, 1000), 0); n != 0 || !errors.As(err, &damage) {
@@ -226,4 +228,20 @@ type shrinking struct{ b []byte }
 
 func (s *shrinking) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(s.b).ReadAt(p, off)
+}
+
+// framesOf returns the frames of a cache file, as they lie in it.
+func framesOf(t testing.TB, b []byte) (frames [][]byte) {
+	t.Helper()
+	f, err := zst.Open(bytes.NewReader(b), int64(len(b)))
+	must(t, err)
+	for _, frame := range f.Frames {
+		frames = append(frames, b[frame.At:][:frame.Packed])
+	}
+	return frames
+}
+
+// seekableExample is a cache file with a large file.
+func seekableExample(t testing.TB) []byte {
+	return written(t, memoryTree(t, append(kernelTree(), tartest.File("./large", tartest.Text(9, 2*frameSize)))...))
 }

@@ -4,96 +4,144 @@ package index
 
 import (
 	"archive/tar"
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/kheadersfs/kheadersfs/index/table"
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 	"github.com/kheadersfs/kheadersfs/index/xz"
 )
 
-// A DamageError tells what of an archive can't be relied on.
+// A DamageError says what of an archive can't be relied on.
 type DamageError struct {
 	Err    error    // what was found first
 	Blocks []error  // damaged blocks
-	Files  []string // members with bytes in those blocks
-	// Lost is the number of bytes that could not be decoded at all; members
-	// that begin there have no known name.
+	Files  []string // paths of files with bytes in those blocks
+	// Lost is the number of bytes that could not be decoded at all; files that begin
+	// there have no known name.
 	Lost int64
 }
 
 func (e *DamageError) Error() string { return e.Err.Error() }
 func (e *DamageError) Unwrap() error { return e.Err }
 
-// Verify decodes an archive and looks at every check in it, and compares the
-// index that it carries, if any, with the tar. The error is a *DamageError when
-// it is damaged.
-func Verify(archive []byte) error {
-	if isSeekable(archive) {
-		return verifySeekable(archive)
+// Verify decodes all of the archive of the given size that r holds and checks every
+// check in it; an index that it carries is compared with the tar. The error is a
+// *DamageError when the archive is damaged.
+func Verify(r io.ReaderAt, size int64) error {
+	f := &File{r: r, size: size}
+	err := f.parse()
+	if err == nil {
+		err = f.verify()
 	}
-	err := verify(archive)
 	if err == nil {
 		return nil
 	}
 	e := &DamageError{Err: err}
-	f, parseErr := xz.Parse(archive)
-	if parseErr != nil {
-		f = xz.Salvage(archive)
+	switch {
+	case f.tree != nil:
+		e.fromIndex(f.tree)
+	case f.xz != nil:
+		e.salvage(f.xz)
+	case container(r, size) == containerXZ:
+		if data, err := f.bytes(); err == nil {
+			e.salvage(xz.Salvage(data))
+		}
 	}
-	s := &salvager{f: f, e: e}
-	s.run()
 	return e
 }
 
-func verify(archive []byte) error {
-	f, err := xz.Parse(archive)
-	if err != nil {
-		return err
-	}
-	packed, err := openPacked(f)
-	if err != nil {
-		return err
-	}
-	if packed == nil {
-		_, err := decodeAll(f, newWriteSink(io.Discard))
-		return err
-	}
+// verify compares a File's index with its tar, if it carries one.
+func (f *File) verify() error {
 	content := sha256.New()
-	t, err := decodeAll(f, newWriteSink(content))
+	row := io.Writer(content)
+	if f.tree == nil || f.xz == nil {
+		row = io.Discard // there is no hash to compare with
+	}
+	buf := make([]byte, 64<<10)
+	file := func(_ *tar.Header, data io.Reader, off int64) (int64, error) {
+		// The structs hide what else the two can do: so buf is used, and not a new
+		// buffer for each file.
+		_, err := io.CopyBuffer(struct{ io.Writer }{row}, struct{ io.Reader }{data}, buf)
+		return off, err
+	}
+	var t *table.Table
+	var err error
+	if f.tree != nil && f.xz == nil {
+		r := f.tree.row.Load()
+		t, err = walkTar(io.NewSectionReader(r, 0, r.Size()), file)
+	} else {
+		t, err = f.walk(file)
+	}
 	switch {
 	case err != nil:
 		return err
-	case !bytes.Equal(packed.table, t.table) || packed.strings != t.strings:
-		return errors.New("the index tells of other entries than the tar")
-	case packed.Hash != [32]byte(content.Sum(nil)):
-		return errors.New("the index tells of other data than the tar holds")
+	case f.tree == nil:
+		return nil
+	case !t.Equal(f.tree.Table):
+		return errors.New("index and tar disagree about the entries")
+	case f.xz != nil && f.tree.Hash != [32]byte(content.Sum(nil)):
+		return errors.New("index and tar disagree about the data of files")
 	}
 	return nil
 }
 
-// verifySeekable is Verify for a cache file, whose index must tell what its tar
-// does, but for the hash, which is of another file.
-func verifySeekable(archive []byte) error {
-	t, err := OpenSeekable(bytes.NewReader(archive), int64(len(archive)))
-	if err != nil {
-		return &DamageError{Err: err}
+// fromIndex decodes each block of a tree whose index is whole, and finds the files of
+// damaged blocks by that.
+func (e *DamageError) fromIndex(t *Tree) {
+	r := t.row.Load()
+	var bad []tarball.Span
+	for i, b := range r.Blocks() {
+		if err := r.Check(i); err != nil {
+			e.Blocks = append(e.Blocks, err)
+			bad = append(bad, tarball.Span{Start: b.Start, End: b.Start + int64(b.Size)})
+		}
 	}
-	d := t.data.Load()
-	b := newBuilder()
-	if err := readTar(io.NewSectionReader(d, 0, d.size()), b, newWriteSink(io.Discard)); err != nil {
-		return &DamageError{Err: err}
+	for _, id := range t.before(&row{table: r.table, hot: r.Size()}) {
+		off := r.table.Offset(id)
+		if overlaps(&bad, tarball.Span{Start: off, End: off + t.Entry(id).Size}) {
+			e.Files = append(e.Files, t.Path(id))
+		}
 	}
-	if got := b.finish(); !bytes.Equal(got.table, t.table) || got.strings != t.strings {
-		return &DamageError{Err: errors.New("the index tells of other entries than the tar")}
-	}
-	return nil
 }
 
-// A salvager walks over a damaged archive a second time, notes which blocks
-// are bad, and which members lie in them.
+// overlaps reports whether a span has bytes in common with one of the bad ones. Spans
+// come in order, and bad ones that lie before them are dropped.
+func overlaps(bad *[]tarball.Span, s tarball.Span) bool {
+	for len(*bad) > 0 && (*bad)[0].End <= s.Start {
+		*bad = (*bad)[1:]
+	}
+	return len(*bad) > 0 && (*bad)[0].Start < s.End
+}
+
+// salvage reads a damaged archive a second time, and finds damaged blocks and the
+// members in them.
+func (e *DamageError) salvage(f *xz.File) {
+	type member struct {
+		name  string
+		where tarball.Span
+	}
+	var members []member
+	s := &salvager{f: f, e: e}
+	tarball.Salvage(s, func(name string, where tarball.Span) bool {
+		members = append(members, member{path.Clean(name), where})
+		return len(members) < table.MaxEntries
+	})
+	for _, m := range members {
+		if overlaps(&s.bad, m.where) {
+			e.Files = append(e.Files, m.name)
+		}
+	}
+}
+
+// A salvager reads the bytes of all blocks, with zeros where one can't be decoded.
 type salvager struct {
 	f *xz.File
 	e *DamageError
@@ -101,67 +149,9 @@ type salvager struct {
 	next  int // block
 	block io.Reader
 	at    int64 // of the next byte, in what the archive decodes to
-	bad   []span
-
-	names []string
-	where []span // of the members
+	bad   []tarball.Span
 }
 
-type span struct{ start, end int64 }
-
-func (s *salvager) run() {
-	s.walk()
-	i := 0
-	for m, where := range s.where { // both in the order of the archive
-		for i < len(s.bad) && s.bad[i].end <= where.start {
-			i++
-		}
-		if i < len(s.bad) && s.bad[i].start < where.end {
-			s.e.Files = append(s.e.Files, s.names[m])
-		}
-	}
-}
-
-// walk notes the members of the tar. Whatever ends one pass over it, the next
-// one begins at the next header behind it.
-func (s *salvager) walk() {
-	var header [tarBlock]byte
-	for {
-		if _, err := io.ReadFull(s, header[:]); err != nil {
-			return
-		}
-		if !isTarHeader(header[:]) {
-			continue
-		}
-		start := s.at - tarBlock // of a member and the extended headers in front of it
-		members := tar.NewReader(io.MultiReader(bytes.NewReader(header[:]), s))
-		for {
-			h, err := members.Next()
-			if err != nil {
-				break
-			}
-			end := s.at
-			if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont {
-				end += h.Size
-			}
-			if h.Typeflag != tar.TypeXGlobalHeader {
-				s.names = append(s.names, h.Name)
-				s.where = append(s.where, span{start, end})
-			}
-			if len(s.names) == maxEntries {
-				return
-			}
-			start = roundUp(end)
-		}
-		if _, err := io.CopyN(io.Discard, s, roundUp(s.at)-s.at); err != nil {
-			return
-		}
-	}
-}
-
-func roundUp(n int64) int64 { return (n + tarBlock - 1) &^ (tarBlock - 1) }
-
-// Read returns the bytes of all blocks, with zeros where one can't be decoded.
 func (s *salvager) Read(p []byte) (int, error) {
 	for {
 		if s.block == nil {
@@ -179,7 +169,7 @@ func (s *salvager) Read(p []byte) (int, error) {
 			s.block = nil
 			if !errors.Is(err, io.EOF) {
 				s.e.Blocks = append(s.e.Blocks, err)
-				s.bad = append(s.bad, span{b.Start, end})
+				s.bad = append(s.bad, tarball.Span{Start: b.Start, End: end})
 				s.e.Lost += end - s.at
 				s.block = io.LimitReader(zeros{}, end-s.at)
 			}
@@ -197,33 +187,25 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// isTarHeader tells whether the checksum of a tar header is right: the sum of
-// its bytes, those of the checksum being spaces (POSIX.1-1988 ustar).
-func isTarHeader(b []byte) bool {
-	want, err := strconv.ParseUint(string(bytes.Trim(b[148:156], " \x00")), 8, 32)
-	if err != nil {
-		return false
-	}
-	sum := uint64(8 * ' ')
-	for i, c := range b {
-		if i < 148 || i >= 156 {
-			sum += uint64(c)
-		}
-	}
-	return sum == want
-}
-
-// Lines tells of the damage line by line: blocks first, then members.
+// Lines says what is damaged line by line: blocks first, then files. A name with
+// control characters is quoted.
 func (e *DamageError) Lines() []string {
 	var lines []string
 	for _, b := range e.Blocks {
 		lines = append(lines, b.Error())
 	}
 	for _, name := range e.Files {
-		lines = append(lines, "hit: "+name)
+		lines = append(lines, "damaged: "+printable(name))
 	}
 	if e.Lost > 0 {
-		lines = append(lines, fmt.Sprintf("hit: whatever else lies in %d bytes that can't be decoded", e.Lost))
+		lines = append(lines, fmt.Sprintf("damaged: all else in %d bytes that can't be decoded", e.Lost))
 	}
 	return lines
+}
+
+func printable(name string) string {
+	if utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return name
+	}
+	return strconv.Quote(name)
 }

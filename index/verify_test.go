@@ -8,36 +8,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // verifyTar is a tar of many small files, some with extended headers, and one
 // that spans blocks.
 func verifyTar(t testing.TB) []byte {
 	long := strings.Repeat("long/", 25)
-	members := []member{raw(paxBlocks('g', "comment="+text(1, 900))), dir("./")}
+	members := []tartest.Member{tartest.Raw(tartest.PaxGlobal("comment=" + tartest.Text(1, 900))), tartest.Dir("./")}
 	for i := range 40 {
 		name := fmt.Sprintf("./include/%d.h", i)
 		switch i % 5 {
 		case 3:
-			members = append(members, file(long+fmt.Sprint(i), text(uint64(i), i*15)))
+			members = append(members, tartest.File(long+fmt.Sprint(i), tartest.Text(uint64(i), i*15)))
 		case 4:
-			members = append(members, symlink(name, "x"), raw(paxHeader(fmt.Sprintf("path=pax/%d", i)), rawHeader('0', "x", 3, ustar), padded("abc")))
+			members = append(members, tartest.Symlink(name, "x"), tartest.Raw(tartest.Pax(fmt.Sprintf("path=pax/%d", i)), tartest.Header('0', "x", 3, tartest.Ustar), tartest.Padded("abc")))
 		default:
-			members = append(members, file(name, text(uint64(i), i*20)))
+			members = append(members, tartest.File(name, tartest.Text(uint64(i), i*20)))
 		}
 	}
-	members = append(members, file("large", text(99, 10_000)), file("last", "x"))
-	return tarOf(t, members...)
+	members = append(members, tartest.File("large", tartest.Text(99, 10_000)), tartest.File("last", "x"))
+	return tartest.Tar(t, members...)
 }
 
 type place struct {
 	name string
-	span
+	tarball.Span
 }
 
 // places tells where the members of a tar lie, with what stands in front of
@@ -48,7 +51,7 @@ func places(t testing.TB, tarBytes []byte) (all []place) {
 	at := func() int64 { return int64(len(tarBytes) - r.Len()) }
 	members := tar.NewReader(r)
 	for {
-		start := (at() + tarBlock - 1) &^ (tarBlock - 1)
+		start := (at() + tarball.Block - 1) &^ (tarball.Block - 1)
 		h, err := members.Next()
 		if err == io.EOF {
 			return all
@@ -57,7 +60,7 @@ func places(t testing.TB, tarBytes []byte) (all []place) {
 		_, err = io.Copy(io.Discard, members)
 		must(t, err)
 		if h.Typeflag != tar.TypeXGlobalHeader {
-			all = append(all, place{h.Name, span{start, at()}})
+			all = append(all, place{path.Clean(h.Name), tarball.Span{Start: start, End: at()}})
 		}
 	}
 }
@@ -68,8 +71,8 @@ func TestVerifyNamesFiles(t *testing.T) {
 	tarBytes := verifyTar(t)
 	all := places(t, tarBytes)
 	for _, blockSize := range []int64{3000, 4096, 7777, 1 << 20} {
-		packed := xzOf(t, tarBytes, blockSize)
-		must(t, Verify(packed))
+		packed := tartest.XZ(t, tarBytes, blockSize)
+		must(t, verify(packed))
 		f, err := xz.Parse(packed)
 		must(t, err)
 		for i, b := range f.Blocks {
@@ -85,14 +88,14 @@ func TestVerifyNamesFiles(t *testing.T) {
 				}
 				for _, p := range all {
 					for _, d := range damaged {
-						if b := f.Blocks[d]; p.start < b.Start+b.Length && p.end > b.Start {
+						if b := f.Blocks[d]; p.Start < b.Start+b.Length && p.End > b.Start {
 							want = append(want, p.name)
 							break
 						}
 					}
 				}
 				var damage *DamageError
-				if err := Verify(bad); !errors.As(err, &damage) {
+				if err := verify(bad); !errors.As(err, &damage) {
 					t.Fatalf("block %d: %v", i, err)
 				}
 				if len(damage.Blocks) != len(damaged) || damage.Lost != 0 || !slices.Equal(damage.Files, want) {
@@ -116,19 +119,19 @@ func TestVerifyNamesFiles(t *testing.T) {
 func TestVerifyTellsLost(t *testing.T) {
 	tarBytes := verifyTar(t)
 	all := places(t, tarBytes)
-	packed := xzOf(t, tarBytes, 4096)
+	packed := tartest.XZ(t, tarBytes, 4096)
 	f, err := xz.Parse(packed)
 	must(t, err)
 	for i, b := range f.Blocks {
 		bad := bytes.Clone(packed)
 		bad[b.Offset+8] ^= 1 // in the header, or its checksum
 		var damage *DamageError
-		if err := Verify(bad); !errors.As(err, &damage) {
+		if err := verify(bad); !errors.As(err, &damage) {
 			t.Fatalf("block %d: %v", i, err)
 		}
 		var want []string
 		for _, p := range all {
-			if p.start < b.Start && p.end > b.Start {
+			if p.Start < b.Start && p.End > b.Start {
 				want = append(want, p.name)
 			}
 		}
@@ -136,7 +139,7 @@ func TestVerifyTellsLost(t *testing.T) {
 			t.Errorf("block %d: %d lost in %v, want %d", i, damage.Lost, damage.Blocks, b.Length)
 		}
 		for _, name := range damage.Files {
-			if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].start >= b.Start+b.Length || all[n].end <= b.Start {
+			if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].Start >= b.Start+b.Length || all[n].End <= b.Start {
 				t.Errorf("block %d: %s isn't in it", i, name)
 			}
 		}
@@ -146,7 +149,7 @@ func TestVerifyTellsLost(t *testing.T) {
 			}
 		}
 		lines := damage.Lines()
-		if want := fmt.Sprintf("hit: whatever else lies in %d bytes that can't be decoded", b.Length); lines[len(lines)-1] != want ||
+		if want := fmt.Sprintf("damaged: all else in %d bytes that can't be decoded", b.Length); lines[len(lines)-1] != want ||
 			!strings.HasPrefix(lines[0], fmt.Sprintf("xz block %d of %d: ", i+1, len(f.Blocks))) {
 			t.Errorf("block %d: %q", i, lines)
 		}
@@ -157,7 +160,7 @@ func TestVerifyTellsLost(t *testing.T) {
 // a block, so that its name is known.
 func headerIn(all []place, name string, tarBytes []byte, b xz.Block) bool {
 	n := slices.IndexFunc(all, func(p place) bool { return p.name == name })
-	members := tar.NewReader(bytes.NewReader(tarBytes[all[n].start:min(b.Start, all[n].end)]))
+	members := tar.NewReader(bytes.NewReader(tarBytes[all[n].Start:min(b.Start, all[n].End)]))
 	_, err := members.Next()
 	return err == nil
 }
@@ -166,13 +169,13 @@ func headerIn(all []place, name string, tarBytes []byte, b xz.Block) bool {
 func TestVerifyTruncated(t *testing.T) {
 	tarBytes := verifyTar(t)
 	all := places(t, tarBytes)
-	packed := xzOf(t, tarBytes, 4096)
+	packed := tartest.XZ(t, tarBytes, 4096)
 	f, err := xz.Parse(packed)
 	must(t, err)
 	for i, b := range f.Blocks {
 		for _, n := range []int64{b.Offset, b.Offset + 5, b.Offset + b.Size/2, b.Offset + b.Size - 9, b.Offset + b.Size - 1, b.Offset + (b.Size+3)&^3} {
 			var damage *DamageError
-			if err := Verify(packed[:n]); !errors.As(err, &damage) || !strings.HasPrefix(err.Error(), "xz: ") {
+			if err := verify(packed[:n]); !errors.As(err, &damage) || !strings.HasPrefix(err.Error(), "xz: ") {
 				t.Fatalf("cut to %d bytes: %v", n, err)
 			}
 			whole := n == b.Offset || n == b.Offset+(b.Size+3)&^3 // cut between blocks
@@ -180,7 +183,7 @@ func TestVerifyTruncated(t *testing.T) {
 				t.Errorf("cut in block %d, to %d bytes: damaged %v", i, n, damage.Blocks)
 			}
 			for _, name := range damage.Files {
-				if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].end <= b.Start {
+				if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].End <= b.Start {
 					t.Errorf("cut in block %d: %s isn't in it", i, name)
 				}
 			}
@@ -190,16 +193,16 @@ func TestVerifyTruncated(t *testing.T) {
 
 // An archive that is refused, and not damaged, has no damaged blocks.
 func TestVerifyRefused(t *testing.T) {
-	for _, m := range []member{special("p", tar.TypeFifo), file("../a", "x"), raw([]byte(text(1, tarBlock)))} {
+	for _, m := range []tartest.Member{tartest.Special("p", tar.TypeFifo), tartest.File("../a", "x"), tartest.Raw([]byte(tartest.Text(1, tarball.Block)))} {
 		var damage *DamageError
-		if err := Verify(xzOf(t, tarOf(t, m), 0)); !errors.As(err, &damage) || len(damage.Lines()) != 0 {
-			t.Errorf("%v: %v", m.header.Name, err)
+		if err := verify(tartest.XZ(t, tartest.Tar(t, m), 0)); !errors.As(err, &damage) || len(damage.Lines()) != 0 {
+			t.Errorf("%v: %v", m.Header.Name, err)
 		}
 	}
-	packed := xzOf(t, verifyTar(t), 4096)
+	packed := tartest.XZ(t, verifyTar(t), 4096)
 	packed[len(packed)-20] ^= 1 // the index
 	var damage *DamageError
-	if err := Verify(packed); !errors.As(err, &damage) || len(damage.Lines()) != 0 || err.Error() != "xz: the index's checksum does not match" {
+	if err := verify(packed); !errors.As(err, &damage) || len(damage.Lines()) != 0 || err.Error() != "xz: the index's checksum does not match" {
 		t.Errorf("a damaged index: %v, %q", err, damage.Lines())
 	}
 }

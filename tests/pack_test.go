@@ -226,7 +226,7 @@ func TestPackDeterministic(t *testing.T) {
 	if bytes.Equal(first, pack("--block-size=4096")) {
 		t.Error("the block size changes nothing")
 	}
-	t1, err := index.Open(first)
+	t1, err := index.Open(bytes.NewReader(first), int64(len(first)))
 	check(t, err)
 	id, ok := t1.Find("include/linux/types.h")
 	if e := t1.Entry(id); !ok || e.Sec != 1500000000 {

@@ -59,7 +59,7 @@ func runningOr(release string) (string, error) {
 
 // load makes a tree of an archive. Errors name its file.
 func load(a *source.Archive) (*index.Tree, error) {
-	t, err := index.Open(a.Data)
+	t, err := index.Open(a, a.Size())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Path, err)
 	}
@@ -98,14 +98,15 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	t, err := load(a)
+	f, err := index.Parse(a, a.Size())
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", a.Path, err)
 	}
-	l, err := index.LayoutOf(a.Data)
+	t, err := f.Open()
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", a.Path, err)
 	}
+	l := f.Layout()
 	kernel, err := t.Release()
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.Path, err)
@@ -113,7 +114,7 @@ func infoCommand(args []string, stdout, _ io.Writer) error {
 	info := archiveInfo{
 		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: kernel,
 		Streams: l.Streams, Blocks: l.Blocks, Check: l.Check,
-		Index: t.HasIndex(), Entries: t.Len(), Files: t.Bytes, Unpacked: l.Unpacked,
+		Index: l.Index, Entries: t.Len(), Files: t.Bytes, Unpacked: l.Unpacked,
 	}
 	if *asJSON {
 		e := json.NewEncoder(stdout)
@@ -149,7 +150,7 @@ func verifyCommand(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = index.Verify(a.Data)
+	err = index.Verify(a, a.Size())
 	if err == nil {
 		_, err = fmt.Fprintf(stdout, "%s: OK\n", a.Path)
 		return err

@@ -18,44 +18,33 @@ import (
 // otherwise: nowhere, if who links the program sets it to nothing.
 var systemCache = "/var/cache/kheadersfs"
 
-// loadCached makes a tree of an archive, or takes it from the cache. keep, which is
-// called when it is mounted on dir, begins to write what is not there yet, and
-// returns what ends that.
-func loadCached(a *source.Archive, dir string, c *mountConfig, logger *log.Logger) (t *index.Tree, keep func() (finish func()), err error) {
-	var kept *cache.Cache
-	missed := false
-	t, err = index.OpenCached(a.Data, func(hash [32]byte) *index.Tree {
-		archive := a.Path
-		if strings.HasPrefix(archive, dir+"/") {
-			archive = ""
-		}
-		if kept = openCache(archive, c, logger); kept != nil {
-			if t := kept.Get(hash); t != nil {
-				return t
-			}
-		}
-		missed = true
-		saveMemory(25) // decoding makes more
-		return nil
-	})
+// loadCached returns the tree of an archive that is going to be mounted on dir, and the
+// cache that keeps it.
+func loadCached(a *source.Archive, dir string, c *mountConfig, logger *log.Logger) (*index.Tree, *cache.Cache, error) {
+	archive := a.Path
+	if strings.HasPrefix(archive, dir+"/") {
+		archive = ""
+	}
+	kept := newCache(archive, c, logger)
+	f, err := index.Parse(a, a.Size())
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", a.Path, err)
 	}
-	return t, func() func() {
-		if kept == nil {
-			return func() {}
-		}
-		if missed {
-			kept.Put(t)
-		}
-		return kept.Wait
-	}, nil
+	t, err := kept.Tree(f)
+	if t == nil && err == nil {
+		saveMemory(25) // decoding makes more
+		t, err = f.Decode()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", a.Path, err)
+	}
+	return t, kept, nil
 }
 
-// openCache opens the directory of cache files; nil if there is to be none.
-func openCache(archive string, c *mountConfig, logger *log.Logger) *cache.Cache {
+// newCache returns the cache; nil if there is to be none.
+func newCache(archive string, c *mountConfig, logger *log.Logger) *cache.Cache {
 	warn := func(format string, args ...any) { logger.Printf("warning: "+format, args...) }
-	dir, err := c.cacheDir, error(nil)
+	dir := c.cacheDir
 	switch {
 	case c.noCache:
 		return nil
@@ -63,20 +52,15 @@ func openCache(archive string, c *mountConfig, logger *log.Logger) *cache.Cache 
 	case os.Geteuid() == 0:
 		dir = systemCache
 	default:
-		if dir, err = os.UserCacheDir(); err == nil {
-			dir = filepath.Join(dir, "kheadersfs")
+		user, err := os.UserCacheDir()
+		if err != nil {
+			warn("no cache: %v", err)
+			return nil
 		}
+		dir = filepath.Join(user, "kheadersfs")
 	}
-	if dir == "" && err == nil {
+	if dir == "" {
 		return nil
 	}
-	var kept *cache.Cache
-	if err == nil {
-		kept, err = cache.Open(dir, archive, warn)
-	}
-	if err != nil {
-		warn("no cache: %v", err)
-		return nil
-	}
-	return kept
+	return cache.New(dir, archive, warn)
 }

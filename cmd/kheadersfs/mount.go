@@ -19,6 +19,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/kheadersfs/kheadersfs/fs"
+	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/cache"
 )
 
 func mountCommand(args []string, stdout, stderr io.Writer) error {
@@ -55,7 +57,8 @@ type mounted struct {
 	dir     string
 	dev     uint64 // of the mount, as in stat(2)
 	signals chan os.Signal
-	keep    func() (finish func()) // begins to write the cache file, if there is to be one
+	tree    *index.Tree
+	kept    *cache.Cache
 }
 
 // mount does everything up to a mount that answers.
@@ -84,7 +87,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, err
 	}
 	step("found a headers archive of %d bytes in the %s %s", len(a.Data), a.Kind, a.Path)
-	t, keep, err := loadCached(a, dir, c, logger)
+	t, kept, err := loadCached(a, dir, c, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, mountError(err, dir)
 	}
 	step("mounted on %s", dir)
-	return &mounted{server: server, dir: dir, dev: dev, signals: signals, keep: keep}, nil
+	return &mounted{server: server, dir: dir, dev: dev, signals: signals, tree: t, kept: kept}, nil
 }
 
 // saveMemory has garbage collected when there is so much of it, in percent of what
@@ -200,7 +203,7 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 	}
 	saveMemory(10)
 	debug.FreeOSMemory()
-	finish := m.keep()
+	m.kept.Keep(m.tree)
 	done := make(chan struct{})
 	go func() {
 		m.server.Wait()
@@ -211,7 +214,7 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 	}
 	written := make(chan struct{})
 	go func() {
-		finish()
+		m.kept.Wait()
 		close(written)
 	}()
 	select {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cache keeps what decoding a stock archive has given, for the next time
-// that it is mounted: a file for each archive, by its SHA-256, in the format that
-// docs/format.md describes.
+// Package cache keeps what decoding a stock archive has given for the next time that
+// it is mounted: a file for each archive, named after its SHA-256, in the format of
+// docs/format.md.
 //
-// A file is believed when nobody but the user who runs this program can have
-// written it. What is damaged all the same is put aside and made anew from the
-// archive; without a directory, or space in it, all is as without a cache.
+// A file is trusted when nobody but the user who runs this program can have written
+// it. One that is damaged all the same is put aside and made anew from the archive.
+// Without a directory, or without space in it, everything works as without a cache.
 package cache
 
 import (
@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,84 +28,112 @@ import (
 )
 
 const (
-	// ending is that of the files; a format that differs has another one.
-	ending = ".v1.tar.zst"
-	// keep is how many of them stay. Those that were used last do.
+	// suffix is that of the files; another format has another one.
+	suffix = ".v1.tar.zst"
+	// keep is how many files stay: those that were used last.
 	keep = 8
-	bad  = ".bad" // behind the name of one that was put aside
+	bad  = ".bad" // follows the name of a file that was put aside
 )
 
-// A Cache is the directory, for who has opened one archive.
+// A Cache is the cache directory as one mount uses it. A nil Cache has no files.
 type Cache struct {
-	dir     *os.File
+	path    string
 	archive string
 	warn    func(format string, args ...any)
-	writing sync.WaitGroup
-	hurry   chan struct{} // closed by leaving
-	leaving sync.Once
-	mended  bool // by the one call of OnDamage that there is at a time
+
+	dir  *os.File // nil until it is needed, or if it can't be trusted
+	name string   // of the archive's file in it
+	have bool     // Tree has returned a tree
+
+	writing  sync.WaitGroup
+	stopWait chan struct{} // closed by stop: nothing is waited for any more
+	stop     sync.Once
+	mended   bool // guarded by the one call of OnDamage that there is at a time
 }
 
-// Open opens the directory at path, which is made if it isn't there; the error
-// tells why it can't be believed. The archive is at the path that is given, which
-// is empty if it can't be read there any more once the tree is mounted. What goes
-// wrong later is told to warn, by any goroutine.
-func Open(path, archive string, warn func(format string, args ...any)) (*Cache, error) {
-	dir, err := openDir(path)
+// New returns the Cache of the directory at path, which is opened when it is needed,
+// and made if it does not exist. archive is where the archive that is being mounted
+// can be read again; empty if that is nowhere. Later problems are passed to warn, from
+// any goroutine.
+func New(path, archive string, warn func(format string, args ...any)) *Cache {
+	return &Cache{path: path, archive: archive, warn: warn, stopWait: make(chan struct{})}
+}
+
+func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + suffix }
+
+// transient errors do not mean that a file is damaged.
+var transient = []unix.Errno{unix.EIO, unix.EINTR, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ESTALE}
+
+// Tree returns the tree of an archive: by its own index, or else from its cache file;
+// nil if it has neither. Should bytes of the file turn out to be damaged, the archive
+// is decoded, if it is still the same.
+func (c *Cache) Tree(f *index.File) (*index.Tree, error) {
+	if c == nil || f.Tree() != nil {
+		return f.Tree(), nil
+	}
+	hash, err := f.Hash()
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{dir: dir, archive: archive, warn: warn, hurry: make(chan struct{})}, nil
-}
-
-func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + ending }
-
-// passing are errors that say nothing about a file.
-var passing = []unix.Errno{unix.EIO, unix.EINTR, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ESTALE}
-
-// Get returns the tree of the archive with the given SHA-256; nil if there is
-// none. Should bytes of it turn out to be damaged, the archive is read once more,
-// if it is still the same.
-func (c *Cache) Get(hash [32]byte) *index.Tree {
-	name := fileName(hash)
-	t, err := c.open(name, hash)
+	if c.dir, err = openDir(c.path); err != nil {
+		c.warn("no cache: %v", err)
+		return nil, nil
+	}
+	c.name = fileName(hash)
+	t, err := c.open(c.name)
+	if err == nil && t.Hash != hash {
+		err = errors.New("made from another archive than its name says")
+	}
 	var errno unix.Errno
 	switch {
+	case err == nil:
+		c.have = true
+		c.watch(t)
+		return t, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case errors.As(err, &errno) && slices.Contains(passing, errno):
-		c.warn("cache file %s: %v", c.path(name), err)
-		return nil
-	case err != nil:
-		c.warn("cache file %s: %v: making it anew", c.path(name), err)
-		c.putAside(name)
-		return nil
+	case errors.As(err, &errno) && slices.Contains(transient, errno):
+		c.warn("cache file %s: %v", c.File(), err)
+	default:
+		c.warn("cache file %s: %v: making it anew", c.File(), err)
+		c.putAside()
 	}
-	c.watch(t)
-	return t
+	return nil, nil
 }
 
-func (c *Cache) path(name string) string { return c.dir.Name() + "/" + name }
+// File returns the path of the archive's cache file, which may not exist yet; empty if
+// there will be none.
+func (c *Cache) File() string {
+	if c == nil || c.dir == nil {
+		return ""
+	}
+	return c.dir.Name() + "/" + c.name
+}
 
 // open opens a cache file, and marks it as used.
-func (c *Cache) open(name string, hash [32]byte) (*index.Tree, error) {
-	fd, err := unix.Openat(int(c.dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
+func (c *Cache) open(name string) (*index.Tree, error) {
+	t, _, err := c.openFile(name)
+	if err == nil {
+		now := unix.NsecToTimespec(time.Now().UnixNano())
+		unix.UtimesNanoAt(int(c.dir.Fd()), name, []unix.Timespec{now, now}, unix.AT_SYMLINK_NOFOLLOW) // a read-only filesystem keeps its times
 	}
-	f := os.NewFile(uintptr(fd), name)
-	t, err := openTree(f, hash)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	now := unix.NsecToTimespec(time.Now().UnixNano())
-	unix.UtimesNanoAt(int(c.dir.Fd()), name, []unix.Timespec{now, now}, unix.AT_SYMLINK_NOFOLLOW) // a read-only filesystem keeps its times
-	return t, nil
+	return t, err
 }
 
-// openTree makes a tree that reads from f, which is then open for ever.
-func openTree(f *os.File, hash [32]byte) (*index.Tree, error) {
+// openFile returns the tree of a cache file, which reads from f as long as it is open.
+func (c *Cache) openFile(name string) (t *index.Tree, f *os.File, err error) {
+	fd, err := unix.Openat(int(c.dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	f = os.NewFile(uintptr(fd), name)
+	if t, err = openTree(f); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return t, f, nil
+}
+
+func openTree(f *os.File) (*index.Tree, error) {
 	if err := checkOwn(int(f.Fd())); err != nil {
 		return nil, err
 	}
@@ -115,44 +144,69 @@ func openTree(f *os.File, hash [32]byte) (*index.Tree, error) {
 	if !st.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	t, err := index.OpenSeekable(f, st.Size())
+	a, err := index.ParseCacheFile(f, st.Size())
 	if err != nil {
 		return nil, err
 	}
-	if t.Hash != hash {
-		return nil, errors.New("made from another archive than its name tells")
-	}
-	return t, nil
+	return a.Tree(), nil
 }
 
-// putAside takes a name away from a file that can't be used.
-func (c *Cache) putAside(name string) {
+// Find returns the path of the file whose headers are of the given kernel release, and
+// the one that was used last if there are several; empty if there is none.
+func (c *Cache) Find(release string) string {
+	if c == nil {
+		return ""
+	}
+	dir, err := openDir(c.path)
+	if err != nil {
+		return ""
+	}
+	defer dir.Close()
+	look := &Cache{dir: dir}
+	found, newest := "", time.Time{}
+	for name, used := range look.files() {
+		if !strings.HasSuffix(name, suffix) || used.Before(newest) {
+			continue
+		}
+		t, f, err := look.openFile(name)
+		if err != nil {
+			continue
+		}
+		if got, err := t.Release(); err == nil && got == release {
+			found, newest = dir.Name()+"/"+name, used
+		}
+		f.Close()
+	}
+	return found
+}
+
+// putAside takes the name away from a file that can't be used.
+func (c *Cache) putAside() {
 	dir := int(c.dir.Fd())
-	if err := unix.Renameat(dir, name, dir, name+bad); err != nil {
-		c.warn("putting %s aside: %v", c.path(name), err)
+	if err := unix.Renameat(dir, c.name, dir, c.name+bad); err != nil {
+		c.warn("putting %s aside: %v", c.File(), err)
 	}
 }
 
-// watch has the archive decoded again when the tree's cache file is damaged. A
-// second time it stays in memory: then it isn't the file that is at fault.
+// watch has the archive decoded again when the tree's cache file is damaged. After the
+// second time the bytes stay in memory: then it isn't the file that is at fault.
 func (c *Cache) watch(t *index.Tree) {
 	t.OnDamage(func(cause error) error {
-		name := fileName(t.Hash)
 		again, err := c.decode(t.Hash)
 		if err == nil {
 			err = t.Switch(again)
 		}
 		if err != nil {
-			return fmt.Errorf("cache file %s: %w, and it can't be made anew: %w", c.path(name), cause, err)
+			return fmt.Errorf("cache file %s: %w, and it can't be made anew: %w", c.File(), cause, err)
 		}
 		if c.mended {
-			c.warn("cache file %s: %v, again: doing without", c.path(name), cause)
+			c.warn("cache file %s: %v, again: doing without", c.File(), cause)
 			return nil
 		}
 		c.mended = true
-		c.warn("cache file %s: %v: making it anew from %s", c.path(name), cause, c.archive)
-		c.putAside(name)
-		c.Put(t)
+		c.warn("cache file %s: %v: making it anew from %s", c.File(), cause, c.archive)
+		c.putAside()
+		c.write(t)
 		return nil
 	})
 }
@@ -169,5 +223,5 @@ func (c *Cache) decode(hash [32]byte) (*index.Tree, error) {
 	if sha256.Sum256(a.Data) != hash {
 		return nil, fmt.Errorf("%s is another archive now", c.archive)
 	}
-	return index.Open(a.Data)
+	return index.Open(a, a.Size())
 }

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDir opens the directory at path, which is made if it isn't there. It must
-// belong to the user who runs this program, nobody else may write to it, and what
-// lies above must belong to that user or root.
+// openDir opens the directory at path, which is made if it does not exist. It must
+// belong to the user who runs this program, nobody else may write to it, and the
+// directories above must belong to that user or root.
 //
-// It may be reached through symbolic links, but not be one. What those lead to is
-// then gone down directory by directory, each opened in the one before, so that
-// what has been looked at is what is used.
+// The path may lead through symbolic links, but must not end in one. After they have
+// been resolved, each directory is opened in the one before, so that what was checked
+// is what is used.
 func openDir(path string) (*os.File, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -58,7 +58,7 @@ func openDir(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// resolve is filepath.EvalSymlinks for a path whose end need not be there.
+// resolve is filepath.EvalSymlinks for a path whose end need not exist.
 func resolve(path string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, os.ErrNotExist) && path != "/" {
@@ -68,8 +68,8 @@ func resolve(path string) (string, error) {
 	return resolved, err
 }
 
-// descend opens a directory in another one, which it closes, and makes it if it
-// isn't there.
+// descend opens a directory in another one, which it closes, and makes it if it does
+// not exist.
 func descend(dir int, name string, flags int, mode uint32) (int, error) {
 	defer unix.Close(dir)
 	flags |= unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -83,9 +83,9 @@ func descend(dir int, name string, flags int, mode uint32) (int, error) {
 	return unix.Openat(dir, name, flags, 0)
 }
 
-// checkAncestor tells whether just anybody could put something else in the place of
-// what lies in a directory. Its group may: it is often the user's own, and what
-// others put there belongs to them.
+// checkAncestor returns an error if anybody could replace what lies in a directory.
+// Its group may: it is often the user's own, and what others put there belongs to
+// them.
 func checkAncestor(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -100,7 +100,7 @@ func checkAncestor(fd int) error {
 	return nil
 }
 
-// checkOwn tells whether somebody else could write to an open file or directory.
+// checkOwn returns an error if somebody else could write to an open file or directory.
 func checkOwn(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/source"
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
@@ -98,17 +99,26 @@ func (w *warnings) check(t testing.TB, want string) {
 // and returns when that is done.
 func use(t testing.TB, dir, archive string, w *warnings) (tree *index.Tree, hit bool, c *Cache) {
 	t.Helper()
-	c, err := Open(dir, archive, w.add)
+	c = New(dir, archive, w.add)
+	f := parse(t, archive)
+	tree, err := c.Tree(f)
 	must(t, err)
-	data, err := os.ReadFile(archive)
-	must(t, err)
-	tree, err = index.OpenCached(data, c.Get)
-	must(t, err)
-	if hit = tree.HasIndex(); !hit {
-		c.Put(tree)
-		c.Wait()
+	if hit = tree != nil; !hit {
+		tree, err = f.Decode()
+		must(t, err)
 	}
+	c.Keep(tree)
+	c.Wait()
 	return tree, hit, c
+}
+
+func parse(t testing.TB, archive string) *index.File {
+	t.Helper()
+	a, err := source.Open(archive)
+	must(t, err)
+	f, err := index.Parse(a, a.Size())
+	must(t, err)
+	return f
 }
 
 // readAll returns the bytes of all files, which must be readable.
@@ -130,9 +140,7 @@ func readAll(t testing.TB, tree *index.Tree) []byte {
 // checkTree compares a tree with that of the archive.
 func checkTree(t testing.TB, tree *index.Tree, archive string) {
 	t.Helper()
-	b, err := os.ReadFile(archive)
-	must(t, err)
-	want, err := index.Open(b)
+	want, err := parse(t, archive).Open()
 	must(t, err)
 	if tree.Hash != want.Hash || !bytes.Equal(readAll(t, tree), readAll(t, want)) {
 		t.Error("other bytes than in the archive")

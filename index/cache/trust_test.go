@@ -67,7 +67,7 @@ func TestOpenDir(t *testing.T) {
 			}
 			base := t.TempDir()
 			path := test.setup(base)
-			c, err := Open(path, "", nil)
+			dir, err := openDir(path)
 			if test.want != "" {
 				if err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("%v, want %s", err, test.want)
@@ -77,9 +77,9 @@ func TestOpenDir(t *testing.T) {
 			must(t, err)
 			var want, got unix.Stat_t
 			must(t, unix.Stat(path, &want))
-			must(t, unix.Fstat(int(c.dir.Fd()), &got))
-			if got.Ino != want.Ino || got.Dev != want.Dev || !filepath.IsAbs(c.dir.Name()) {
-				t.Errorf("%s is another directory", c.dir.Name())
+			must(t, unix.Fstat(int(dir.Fd()), &got))
+			if got.Ino != want.Ino || got.Dev != want.Dev || !filepath.IsAbs(dir.Name()) {
+				t.Errorf("%s is another directory", dir.Name())
 			}
 		})
 	}
@@ -91,7 +91,7 @@ func TestOpenDirMakes(t *testing.T) {
 	for _, umask := range []int{0, 0o022} {
 		base := t.TempDir()
 		old := unix.Umask(umask)
-		_, err := Open(base+"/x/y/c", "", nil)
+		_, err := openDir(base + "/x/y/c")
 		unix.Umask(old)
 		must(t, err)
 		for path, want := range map[string]os.FileMode{"/x": 0o700, "/x/y": 0o700, "/x/y/c": 0o755} {
@@ -128,11 +128,11 @@ func TestFile(t *testing.T) {
 		{"empty", false, func(f string) error { return os.Truncate(f, 0) }, "cut short"},
 		{"cut short", false, func(f string) error { return os.Truncate(f, 200_000) }, "no seek table at the end"},
 		{"longer", false, func(f string) error { return appendTo(f, "x") }, "no seek table at the end"},
-		{"damaged index", false, func(f string) error { return flip(f, -300) }, "index: the checksum does not match"},
-		{"damaged seek table", false, func(f string) error { return flip(f, -21) }, "the seek table's checksum does not match"},
+		{"damaged index", false, func(f string) error { return flip(f, -300) }, "index: checksum does not match"},
+		{"damaged seek table", false, func(f string) error { return flip(f, -21) }, "checksum of the seek table does not match"},
 		{"of another archive", false, func(f string) error {
 			return os.Rename(filepath.Join(filepath.Dir(f), fileName(otherHash)), f)
-		}, "made from another archive than its name tells"},
+		}, "made from another archive than its name says"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.root {

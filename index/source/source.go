@@ -49,6 +49,23 @@ type Archive struct {
 	Offset int64  // of Data in the file, in the unpacked file if that is packed
 }
 
+// Size returns the number of bytes in the archive.
+func (a *Archive) Size() int64 { return int64(len(a.Data)) }
+
+// ReadAt implements io.ReaderAt.
+func (a *Archive) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(a.Data).ReadAt(p, off)
+}
+
+// Slice returns n bytes from off on, without a copy: they must not be changed.
+// It returns nil if the archive does not have them all.
+func (a *Archive) Slice(off, n int64) []byte {
+	if off < 0 || n < 0 || off > a.Size() || n > a.Size()-off {
+		return nil
+	}
+	return a.Data[off : off+n : off+n]
+}
+
 // Open reads the archive at path. What the file is, is told from its content.
 // Nothing but a regular file is opened, so that a FIFO or a device can't hold
 // the caller up. Errors name the path.

@@ -84,12 +84,13 @@ func packError(t testing.TB, from string, o Options) error {
 // open opens a packed archive by its index, which must tell what its tar holds.
 func open(t testing.TB, archive []byte) *index.Tree {
 	t.Helper()
-	tree, err := index.Open(archive)
+	f, err := index.Parse(bytes.NewReader(archive), int64(len(archive)))
 	must(t, err)
-	if !tree.HasIndex() {
+	tree := f.Tree()
+	if tree == nil {
 		t.Fatal("the archive has no index")
 	}
-	must(t, index.Verify(archive))
+	must(t, index.Verify(bytes.NewReader(archive), int64(len(archive))))
 	return tree
 }
 

@@ -11,22 +11,19 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/kheadersfs/kheadersfs/index"
-	"github.com/kheadersfs/kheadersfs/index/hot"
+	"github.com/kheadersfs/kheadersfs/index/kernel"
+	"github.com/kheadersfs/kheadersfs/index/table"
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 )
 
 // DefaultBlockSize is what the benchmarks found best: see docs/benchmarks.md.
@@ -42,8 +39,8 @@ type Options struct {
 	Progress     func(done, total int64)
 }
 
-// Pack packs the tree, or the headers archive, at the path from to w. The same
-// files, times, options but for Jobs, and Encoder give the same bytes.
+// Pack packs the tree, or the headers archive, at the path from, and writes it to w.
+// The same files, times, Encoder and options, whatever Jobs is, give the same bytes.
 func Pack(ctx context.Context, w io.Writer, from string, o Options) error {
 	if o.BlockSize == 0 {
 		o.BlockSize = DefaultBlockSize
@@ -56,33 +53,44 @@ func Pack(ctx context.Context, w io.Writer, from string, o Options) error {
 	if st.IsDir() {
 		t, err = readTree(from, o.Objtree)
 	} else {
-		// Whoever made the archive has stripped what there was to strip.
+		// Comments were removed, or kept, when the archive was made.
 		o.KeepComments = true
 		t, err = readArchive(from)
 	}
 	if err != nil {
 		return err
 	}
-	b := &tarBuilder{size: o.BlockSize, index: index.NewIndexer(), content: sha256.New()}
+	b := newBuilder(o.BlockSize)
 	if err := b.build(t, o); err != nil {
 		return err
 	}
 	return compress(ctx, w, b.tar.Bytes(), b.blocks, o)
 }
 
-// A tarBuilder writes the tar to memory, and notes where it is to be cut.
-type tarBuilder struct {
-	tar     bytes.Buffer
-	w       *tar.Writer
-	size    int   // most bytes of a block
-	blocks  []int // sizes of the blocks that are complete
-	start   int   // of the block that is not, in tar
-	index   *index.Indexer
-	content hash.Hash // of all data
+// maxIndex is the size of the largest index: bsdtar and Go read no larger pax header.
+const maxIndex = 1<<20 - 64
+
+// A builder writes the tar to memory, and remembers its blocks.
+type builder struct {
+	tar     bytes.Buffer // of complete blocks
+	blocks  []int        // their sizes
+	w       *tarball.Writer
+	table   *table.Builder
+	content hash.Hash // of the data of all files
 	hot     int64     // where the hot files end in the tar
 }
 
-func (b *tarBuilder) build(t *tree, o Options) error {
+func newBuilder(blockSize int) *builder {
+	b := &builder{table: table.NewBuilder(), content: sha256.New()}
+	b.w = tarball.NewWriter(blockSize, func(block []byte) error {
+		b.blocks = append(b.blocks, len(block))
+		b.tar.Write(block)
+		return nil
+	})
+	return b
+}
+
+func (b *builder) build(t *tree, o Options) error {
 	content := map[string][]byte{}
 	newest := time.Unix(0, 0)
 	for _, name := range slices.Sorted(maps.Keys(t.members)) {
@@ -90,7 +98,7 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 		if !o.Epoch.IsZero() && m.mtime.After(o.Epoch) {
 			m.mtime = o.Epoch
 		}
-		m.mtime = m.mtime.Truncate(time.Second) // all that a tar tells
+		m.mtime = m.mtime.Truncate(time.Second) // all that a tar holds
 		if m.mtime.After(newest) {
 			newest = m.mtime
 		}
@@ -107,14 +115,13 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 		content[name] = data
 	}
 
-	b.w = tar.NewWriter(&b.tar)
 	for _, dir := range directories(t) {
 		h := &tar.Header{Typeflag: tar.TypeDir, Name: "./" + dir + "/", Mode: 0o755, ModTime: newest}
 		if err := b.add(h, nil); err != nil {
 			return err
 		}
 	}
-	names, n := hot.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string, limit int) ([]byte, bool) {
+	names, n := kernel.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string, limit int) ([]byte, bool) {
 		data, ok := content[name]
 		return data, ok && len(data) <= limit
 	})
@@ -128,7 +135,7 @@ func (b *tarBuilder) build(t *tree, o Options) error {
 			break
 		}
 		if !isHot[name] && b.hot == 0 {
-			b.hot = int64(b.tar.Len())
+			b.hot = b.w.Len()
 		}
 		if err := b.add(header(t.members[name], content[name]), content[name]); err != nil {
 			return err
@@ -150,9 +157,9 @@ func directories(t *tree) []string {
 }
 
 // lastIsFile moves a file to the end, where it shares the last block of the
-// archive with the index: one with a short name, whose header takes one block of
-// the tar, and a small one, since that block is decoded to open the archive. The
-// one that tells the kernel's release is best: who opens the archive looks at it.
+// archive with the index. It is a small one with a short name, since that block is
+// decoded to open the archive. The header with the kernel's release is best: it is
+// read whenever the archive is opened.
 func lastIsFile(names []string, content map[string][]byte) []string {
 	const small = 16 << 10
 	best := -1
@@ -161,7 +168,7 @@ func lastIsFile(names []string, content map[string][]byte) []string {
 		if !ok || len(name) >= 90 {
 			continue
 		}
-		if name == "include/generated/utsrelease.h" && len(data) <= small {
+		if name == kernel.ReleaseFile && len(data) <= small {
 			best = i
 			break
 		}
@@ -185,138 +192,64 @@ func header(m *member, data []byte) *tar.Header {
 	return h
 }
 
-// add writes a member, in a block of its own where the last one has no room.
-func (b *tarBuilder) add(h *tar.Header, data []byte) error {
-	start := b.used()
-	if err := b.w.WriteHeader(h); err != nil {
+// add writes a member.
+func (b *builder) add(h *tar.Header, data []byte) error {
+	off, err := b.w.Add(h, bytes.NewReader(data))
+	if err != nil {
 		return err
-	}
-	padded := (len(data) + 511) &^ 511
-	if start > 0 && b.used()+padded > b.size {
-		b.cut(start)
-	}
-	if err := b.index.Add(h, int64(b.tar.Len())); err != nil {
-		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	b.content.Write(data)
-	if _, err := b.w.Write(data); err != nil {
-		return err
-	}
-	if err := b.w.Flush(); err != nil { // pads it
-		return err
-	}
-	for b.used() > b.size {
-		b.cut(b.size)
+	if err := b.table.Add(h, off); err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	return nil
 }
 
-// used is the size of the block that is not complete.
-func (b *tarBuilder) used() int { return b.tar.Len() - b.start }
-
-func (b *tarBuilder) cut(size int) {
-	b.blocks = append(b.blocks, size)
-	b.start += size
-}
-
 // end writes the index and the last member, in a block of their own.
-func (b *tarBuilder) end(h *tar.Header, data []byte) error {
-	if b.used() > 0 {
-		b.cut(b.used())
+func (b *builder) end(h *tar.Header, data []byte) error {
+	if err := b.w.Last(); err != nil {
+		return err
 	}
 	b.content.Write(data)
-	content := [32]byte(b.content.Sum(nil))
-
-	// Where the last member lies depends on the size of the index only.
-	if err := b.index.Add(h, 0); err != nil {
-		return fmt.Errorf("%s: %w", h.Name, err)
-	}
-	draft, err := b.index.Encode(content, b.hot)
+	hash := [32]byte(b.content.Sum(nil))
+	// Where the last member's data lies depends on the size of the index, but not
+	// the other way around.
+	draft, err := b.index(h, 0, hash)
 	if err != nil {
 		return err
 	}
-	global := &tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": string(draft)}}
-	if err := errors.Join(b.w.WriteHeader(global), b.w.Flush()); err != nil {
-		return err
-	}
-	at := b.start + bytes.Index(b.tar.Bytes()[b.start:], draft)
-	if err := b.w.WriteHeader(h); err != nil {
-		return err
-	}
-	b.index.MoveLast(int64(b.tar.Len()))
-	final, err := b.index.Encode(content, b.hot)
+	before, err := b.w.HeaderSize(draft)
 	if err != nil {
 		return err
 	}
-	copy(b.tar.Bytes()[at:], final)
-	if _, err := b.w.Write(data); err != nil {
+	size, err := b.w.HeaderSize(h)
+	if err != nil {
+		return err
+	}
+	index, err := b.index(h, b.w.Len()+before+size, hash)
+	if err != nil {
+		return err
+	}
+	if _, err := b.w.Add(index, nil); err != nil {
+		return err
+	}
+	if _, err := b.w.Add(h, bytes.NewReader(data)); err != nil {
 		return err
 	}
 	return b.w.Close()
 }
 
-// Encoder returns the name and version of the program that compresses.
-func Encoder(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "xz", "--version")
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("xz: %w", err)
+// index returns the global header that holds the index, with the last member's data at
+// the given offset.
+func (b *builder) index(last *tar.Header, off int64, hash [32]byte) (*tar.Header, error) {
+	// Adding a name again replaces the file.
+	if err := b.table.Add(last, off); err != nil {
+		return nil, fmt.Errorf("%s: %w", last.Name, err)
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return line, nil
-}
-
-// compress has xz make one stream of the tar, with the given blocks and a last
-// one of the rest. Two threads are the fewest: the threaded mode writes the same
-// bytes whatever their number, but not those of the other mode.
-func compress(ctx context.Context, w io.Writer, tar []byte, blocks []int, o Options) error {
-	sizes := make([]string, 0, len(blocks)+1)
-	last := len(tar)
-	for _, n := range blocks {
-		sizes = append(sizes, strconv.Itoa(n))
-		last -= n
+	x := table.Index{Table: b.table.Table(), Hash: hash, Hot: b.hot}
+	index := x.Encode()
+	if len(index) > maxIndex {
+		return nil, fmt.Errorf("index of %d entries exceeds %d bytes", x.Len(), maxIndex)
 	}
-	sizes = append(sizes, "0")
-	jobs := o.Jobs
-	if jobs == 0 {
-		jobs = runtime.NumCPU()
-	}
-	dict := max(o.BlockSize, 4<<10)
-	cmd := exec.CommandContext(ctx, "xz", "--compress", "--stdout", "--format=xz", "--check=crc64",
-		"--threads="+strconv.Itoa(max(2, jobs)),
-		// Without the size xz would cut a large last block, and lose the index.
-		"--block-size="+strconv.Itoa(max(o.BlockSize, last)), "--block-list="+strings.Join(sizes, ","),
-		fmt.Sprintf("--lzma2=preset=9e,lc=4,pb=0,nice=273,dict=%d", dict))
-	// XZ_OPT and XZ_DEFAULTS would make other bytes.
-	cmd.Env = []string{"LC_ALL=C"}
-	cmd.Stdin = &progressReader{r: bytes.NewReader(tar), total: int64(len(tar)), report: o.Progress}
-	cmd.Stdout = w
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return fmt.Errorf("xz: %w", ctx.Err())
-	}
-	if message := strings.TrimSpace(stderr.String()); err != nil && message != "" {
-		return fmt.Errorf("xz: %w: %s", err, message)
-	}
-	if err != nil {
-		return fmt.Errorf("xz: %w", err)
-	}
-	return nil
-}
-
-type progressReader struct {
-	r           io.Reader
-	done, total int64
-	report      func(done, total int64)
-}
-
-func (p *progressReader) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	p.done += int64(n)
-	if p.report != nil {
-		p.report(p.done, p.total)
-	}
-	return n, err
+	return &tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": string(index)}}, nil
 }

@@ -5,7 +5,6 @@ package pack
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -188,8 +187,8 @@ func TestTooManyFiles(t *testing.T) {
 		name := fmt.Sprintf("include/%d.h", i)
 		tr.members[name] = &member{name: name, mtime: then, read: func() ([]byte, error) { return nil, nil }}
 	}
-	b := &tarBuilder{size: DefaultBlockSize, index: index.NewIndexer(), content: sha256.New()}
-	if err := b.build(tr, Options{}); err == nil || !strings.Contains(err.Error(), "the index of 25002 entries has ") {
+	b := newBuilder(DefaultBlockSize)
+	if err := b.build(tr, Options{}); err == nil || !strings.Contains(err.Error(), "index of 25002 entries exceeds 1048512 bytes") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -199,8 +198,8 @@ func TestNameTooLong(t *testing.T) {
 	tr := &tree{members: map[string]*member{}, arch: "x86"}
 	name := strings.Repeat(strings.Repeat("d", 200)+"/", 21) + "a.h"
 	tr.members[name] = &member{name: name, mtime: then, read: func() ([]byte, error) { return nil, nil }}
-	b := &tarBuilder{size: DefaultBlockSize, index: index.NewIndexer(), content: sha256.New()}
-	if err := b.build(tr, Options{}); err == nil || !strings.HasSuffix(err.Error(), "more than the limit of 4095") {
+	b := newBuilder(DefaultBlockSize)
+	if err := b.build(tr, Options{}); err == nil || !strings.HasSuffix(err.Error(), "path exceeds 4095 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

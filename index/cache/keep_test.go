@@ -3,6 +3,7 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // What is put is a file that all may read and nobody can be writing any more;
@@ -33,7 +35,7 @@ func TestPut(t *testing.T) {
 	}
 	b, err := os.ReadFile(file)
 	must(t, err)
-	if err := index.Verify(b); err != nil {
+	if err := index.Verify(bytes.NewReader(b), int64(len(b))); err != nil {
 		t.Error(err)
 	}
 	// Were one open for writing, the filesystem could not be remounted read-only.
@@ -68,27 +70,31 @@ func openFDs(t testing.TB, file string) (fds []string) {
 // last stay, and nothing else is touched but what somebody began to write long ago.
 func TestPrune(t *testing.T) {
 	hex := func(i int) string { return fmt.Sprintf("%064x", i) }
-	name := func(i int) string { return hex(i) + ending }
+	name := func(i int) string { return hex(i) + suffix }
 	now := time.Now()
 	ages := map[string]time.Duration{ // oldest last
 		name(2): 2 * time.Minute, name(3): 3 * time.Minute, name(4) + bad: 4 * time.Minute, hex(5) + ".v2.tar.zst": 5 * time.Minute,
 		name(6): 6 * time.Minute, name(7): 7 * time.Minute, name(8) + bad: 8 * time.Minute, name(9): 9 * time.Minute, name(10): 10 * time.Minute,
-		"." + name(11) + ".OLD":   2 * time.Hour,
-		"." + name(11) + ".YOUNG": 50 * time.Minute,
-		"README":                  90 * time.Hour, ".hidden": 90 * time.Hour, "." + name(12): 90 * time.Hour, hex(13) + ".tar.zst": 90 * time.Hour,
-		name(14) + ".": 90 * time.Hour, "." + hex(15) + ".v1.tar.xz.OLD": 90 * time.Hour, hex(1)[1:] + ending: 90 * time.Hour,
+		"." + name(11) + ".KILLED":  time.Minute,
+		"." + name(11) + ".WRITING": 2 * time.Hour,
+		"README":                    90 * time.Hour, ".hidden": 90 * time.Hour, "." + name(12): 90 * time.Hour, hex(13) + ".tar.zst": 90 * time.Hour,
+		name(14) + ".": 90 * time.Hour, "." + hex(15) + ".v1.tar.xz.OLD": 90 * time.Hour, hex(1)[1:] + suffix: 90 * time.Hour,
 	}
 	dir, w := t.TempDir(), &warnings{}
 	for name, age := range ages {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644))
 		must(t, os.Chtimes(filepath.Join(dir, name), now, now.Add(-age)))
 	}
+	writing, err := os.Open(filepath.Join(dir, "."+name(11)+".WRITING"))
+	must(t, err)
+	defer writing.Close()
+	must(t, unix.Flock(int(writing.Fd()), unix.LOCK_EX))
 	archive, hash := archiveOf(t, 0)
 	use(t, dir, archive, w)
 	w.check(t, "")
 	want := []string{fileName(hash)}
 	for name := range ages {
-		if !slices.Contains([]string{"." + hex(11) + ending + ".OLD", hex(4) + ending + bad, hex(8) + ending + bad}, name) {
+		if !slices.Contains([]string{"." + hex(11) + suffix + ".KILLED", hex(4) + suffix + bad, hex(8) + suffix + bad}, name) {
 			want = append(want, name)
 		}
 	}
@@ -169,14 +175,15 @@ func TestPutFails(t *testing.T) {
 	}
 	t.Run("directory removed", func(t *testing.T) {
 		dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
-		c, err := Open(dir, archive, w.add)
+		c := New(dir, archive, w.add)
+		f := parse(t, archive)
+		if tree, err := c.Tree(f); tree != nil || err != nil {
+			t.Fatalf("%v, %v", tree, err)
+		}
+		tree, err := f.Decode()
 		must(t, err)
 		must(t, os.Remove(dir))
-		b, err := os.ReadFile(archive)
-		must(t, err)
-		tree, err := index.OpenCached(b, c.Get)
-		must(t, err)
-		c.Put(tree)
+		c.Keep(tree)
 		c.Wait()
 		w.check(t, "cache file in "+dir)
 		checkTree(t, tree, archive)
@@ -243,11 +250,11 @@ func TestDamageLater(t *testing.T) {
 				}
 				wait.Wait()
 				c.Wait()
-				w.check(t, "cache file "+file+": block ")
+				w.check(t, "cache file "+file+": zstd frame ")
 				checkNames(t, dir, fileName(hash), fileName(hash)+bad)
 				b, err := os.ReadFile(file)
 				must(t, err)
-				if err := index.Verify(b); err != nil {
+				if err := index.Verify(bytes.NewReader(b), int64(len(b))); err != nil {
 					t.Errorf("made anew: %v", err)
 				}
 				openFDs(t, file)
@@ -272,7 +279,7 @@ func TestDamageWithoutArchive(t *testing.T) {
 		for i := range 4 {
 			id, _ := tree.Find(fmt.Sprintf("d/%d.h", i))
 			_, err := tree.ReadAt(id, make([]byte, 100_000), 0)
-			if i != 1 && err != nil || i == 1 && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "block 1: ")) {
+			if i != 1 && err != nil || i == 1 && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "zstd frame 2 of 4: ")) {
 				t.Errorf("file %d: %v", i, err)
 			}
 		}
@@ -304,4 +311,48 @@ func TestDamageAgain(t *testing.T) {
 	}
 	checkNames(t, dir, fileName(hash), fileName(hash)+bad)
 	w.check(t, "")
+}
+
+// A start that finds its file takes away what killed starts have left.
+func TestLeftovers(t *testing.T) {
+	archive, hash := archiveOf(t, 0)
+	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+	use(t, dir, archive, w)
+	must(t, os.WriteFile(filepath.Join(dir, "."+fileName(hash)+".KILLED"), []byte("x"), 0o644))
+	if _, hit, _ := use(t, dir, archive, w); !hit {
+		t.Error("not used")
+	}
+	w.check(t, "")
+	checkNames(t, dir, fileName(hash))
+}
+
+// Find finds the file of a kernel, and of several the one used last.
+func TestFind(t *testing.T) {
+	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
+	var files []string
+	for i, release := range []string{"6.1", "6.2", "6.1"} {
+		archive := filepath.Join(t.TempDir(), "archive.tar.xz")
+		tarBytes := tartest.Tar(t, tartest.File("./include/generated/utsrelease.h", fmt.Sprintf("#define UTS_RELEASE \"%s\"\n// %d\n", release, i)))
+		must(t, os.WriteFile(archive, tartest.XZ(t, tarBytes, 0), 0o644))
+		_, _, c := use(t, dir, archive, w)
+		files = append(files, c.File())
+		at := time.Now().Add(time.Duration(i-10) * time.Minute)
+		must(t, os.Chtimes(c.File(), at, at))
+	}
+	w.check(t, "")
+	must(t, os.WriteFile(filepath.Join(dir, strings.Repeat("0", 64)+suffix), []byte("no cache file"), 0o644))
+	c := New(dir, "", w.add)
+	for release, want := range map[string]string{"6.1": files[2], "6.2": files[1], "6.3": "", "": ""} {
+		if got := c.Find(release); got != want {
+			t.Errorf("%q: %s, want %s", release, got, want)
+		}
+	}
+	must(t, os.Chmod(files[2], 0o666))
+	if got := c.Find("6.1"); got != files[0] {
+		t.Errorf("a file that others may write to is not trusted: %s", got)
+	}
+	w.check(t, "")
+	if got := (*Cache)(nil).Find("6.1"); got != "" {
+		t.Error(got)
+	}
 }

@@ -3,6 +3,7 @@
 package pack
 
 import (
+	"bytes"
 	"io"
 	"maps"
 	"os"
@@ -355,7 +356,7 @@ func TestStockArchive(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := index.Open(stock); err != nil {
+	if _, err := index.Open(bytes.NewReader(stock), int64(len(stock))); err != nil {
 		t.Error(err)
 	}
 }

@@ -14,9 +14,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/kheadersfs/kheadersfs/index"
-	"github.com/kheadersfs/kheadersfs/index/source"
 )
 
 // A member is a file or symbolic link of the archive to be.
@@ -33,9 +30,9 @@ type tree struct {
 	arch    string // the kernel's SRCARCH
 }
 
-// beside are the files besides headers that go in: what a kernel was configured
+// extraFiles are the files extraFiless headers that go in: what a kernel was configured
 // as, for tools that ask, and which one it is.
-var beside = []string{"include/config/auto.conf", "include/config/kernel.release"}
+var extraFiles = []string{"include/config/auto.conf", "include/config/kernel.release"}
 
 // maxDepth bounds directories, which links can make endless.
 const maxDepth = 64
@@ -68,7 +65,7 @@ func readTree(dir, objtree string) (*tree, error) {
 				return nil, err
 			}
 		}
-		for _, name := range beside {
+		for _, name := range extraFiles {
 			st, err := os.Stat(filepath.Join(root, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -239,41 +236,4 @@ func (t *tree) links() error {
 		m.target, m.mtime = "", st.ModTime()
 	}
 	return nil
-}
-
-// readArchive takes all files and links of a headers archive.
-func readArchive(file string) (*tree, error) {
-	a, err := source.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	in, err := index.Open(a.Data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	t := &tree{members: map[string]*member{}}
-	for i := range in.Len() {
-		id := index.ID(i)
-		e := in.Entry(id)
-		if e.IsDir() {
-			continue
-		}
-		m := &member{name: in.Path(id), mtime: time.Unix(e.Sec, 0), target: in.Target(id)}
-		m.read = func() ([]byte, error) {
-			b := make([]byte, e.Size)
-			if e.Size == 0 {
-				return b, nil
-			}
-			_, err := in.ReadAt(id, b, 0)
-			return b, err
-		}
-		t.members[m.name] = m
-		if rest, ok := strings.CutPrefix(m.name, "arch/"); ok && t.arch == "" {
-			t.arch, _, _ = strings.Cut(rest, "/")
-		}
-	}
-	if len(t.members) == 0 {
-		return nil, fmt.Errorf("%s: no files in it", file)
-	}
-	return t, nil
 }

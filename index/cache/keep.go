@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/index"
+)
+
+// settle is how long writing waits. After a mount comes a compile, which wants all
+// processors.
+const settle = time.Second
+
+// Keep writes the cache file of a tree that was decoded, after a second or when Wait is
+// called; from then on the tree is read from the file. That takes half a second of a
+// processor that has nothing better to do. Several processes may keep the same tree:
+// their files are the same. Keep also removes what killed processes have left behind.
+func (c *Cache) Keep(t *index.Tree) {
+	switch {
+	case c == nil || c.dir == nil:
+	case c.have:
+		c.writing.Go(c.prune)
+	default:
+		c.write(t)
+	}
+}
+
+// write does what Keep says, in the background.
+func (c *Cache) write(t *index.Tree) {
+	c.writing.Go(func() {
+		select {
+		case <-time.After(settle):
+		case <-c.stopWait:
+		}
+		// The thread ends with this goroutine, so its priority is not restored.
+		runtime.LockOSThread()
+		unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+		if err := c.put(t); err != nil {
+			c.warn("cache file in %s: %v", c.dir.Name(), err)
+		}
+		// The memory that held the tree until now is given back by another thread,
+		// not this slow one: all threads may have to wait for it.
+		go debug.FreeOSMemory()
+		c.prune()
+	})
+}
+
+// Wait ends the delay of Keep, and returns when every write is done.
+func (c *Cache) Wait() {
+	if c == nil {
+		return
+	}
+	c.stop.Do(func() { close(c.stopWait) })
+	c.writing.Wait()
+}
+
+func (c *Cache) put(t *index.Tree) (err error) {
+	dir := int(c.dir.Fd())
+	f, err := c.create()
+	if err != nil {
+		return err
+	}
+	defer f.Close() // with its lock, when it has its name
+	defer func() {
+		if err != nil {
+			unix.Unlinkat(dir, f.Name(), 0)
+		}
+	}()
+	if err := t.Write(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	// Opened again to read only: while a file is open for writing, its filesystem
+	// can't be remounted read-only.
+	cached, err := c.open(f.Name())
+	if err != nil {
+		return err
+	}
+	if err := unix.Renameat(dir, f.Name(), dir, c.name); err != nil {
+		return err
+	}
+	c.watch(t)
+	if err := t.Switch(cached); err != nil {
+		return err
+	}
+	return c.dir.Sync()
+}
+
+// create makes a new file under a name of its own, and locks it: prune removes those
+// that nobody has locked.
+func (c *Cache) create() (*os.File, error) {
+	for {
+		part := "." + c.name + "." + rand.Text()
+		fd, err := unix.Openat(int(c.dir.Fd()), part, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		f := os.NewFile(uintptr(fd), part)
+		var st unix.Stat_t
+		if err := errors.Join(unix.Flock(fd, unix.LOCK_EX), unix.Fstat(fd, &st)); err != nil {
+			f.Close()
+			return nil, err
+		}
+		if st.Nlink > 0 {
+			return f, nil
+		}
+		f.Close() // another process has removed it before it was locked
+	}
+}
+
+// prune removes the files that were not used for the longest time, and those that a
+// process was writing when it was killed.
+func (c *Cache) prune() {
+	dir := int(c.dir.Fd())
+	used := c.files()
+	for name := range used {
+		switch {
+		case strings.HasPrefix(name, "."):
+			removeUnlocked(dir, name)
+			delete(used, name)
+		case strings.HasSuffix(name, bad):
+			used[name] = time.Time{} // the first to go
+		}
+	}
+	last := slices.SortedFunc(maps.Keys(used), func(a, b string) int {
+		return cmp.Or(used[b].Compare(used[a]), strings.Compare(a, b))
+	})
+	for _, name := range last[min(keep, len(last)):] {
+		unix.Unlinkat(dir, name, 0)
+	}
+}
+
+// files returns the names of all cache files, of unfinished ones too, and when each was
+// used last.
+func (c *Cache) files() map[string]time.Time {
+	used := map[string]time.Time{}
+	c.dir.Seek(0, io.SeekStart)
+	names, _ := c.dir.Readdirnames(-1) // of one that can't be read nothing is known
+	for _, name := range names {
+		var st unix.Stat_t
+		unfinished := strings.HasPrefix(name, ".") && isOurs(strings.TrimSuffix(name[1:], path.Ext(name)))
+		if (isOurs(name) || unfinished) && unix.Fstatat(int(c.dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+			used[name] = time.Unix(st.Mtim.Unix())
+		}
+	}
+	return used
+}
+
+// removeUnlocked removes a file unless a process has locked it.
+func removeUnlocked(dir int, name string) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		unix.Unlinkat(dir, name, 0)
+	}
+}
+
+// isOurs recognizes the names of cache files of all versions, put aside or not.
+func isOurs(name string) bool {
+	hash, version, ok := strings.Cut(strings.TrimSuffix(name, bad), ".")
+	_, err := hex.DecodeString(hash)
+	return ok && err == nil && len(hash) == 64 && strings.HasPrefix(version, "v") && strings.HasSuffix(version, ".tar.zst")
+}
