@@ -109,7 +109,7 @@ func TestVerify(t *testing.T) {
 	check(t, os.WriteFile(path, damaged, 0o644))
 	stdout, stderr, status := run(t, "verify", path)
 	if status != 1 || !strings.Contains(stderr, path) || !strings.Contains(stdout, "xz block 1 of ") ||
-		!strings.Contains(stdout, "hit: ") || strings.Contains(stdout, "xz block 2 of") {
+		!strings.Contains(stdout, "damaged: ") || strings.Contains(stdout, "xz block 2 of") {
 		t.Errorf("exit status %d\n%s\n%s", status, stdout, stderr)
 	}
 }
