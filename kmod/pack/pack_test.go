@@ -11,11 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/xz"
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
@@ -316,5 +316,24 @@ func TestCancelled(t *testing.T) {
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("cancelled %s: took %v", name, took)
 		}
+	}
+}
+
+// An archive is packed to the same tar for ever. (Its .xz depends on the encoder.)
+func TestGolden(t *testing.T) {
+	need.Command(t, "xz")
+	want, err := os.ReadFile("../../index/testdata/packed.tar.xz")
+	must(t, err)
+	got := packed(t, "../../index/testdata/stock.tar.xz", Options{BlockSize: 65536})
+	if !bytes.Equal(need.Filter(t, got, "xz", "-dc"), need.Filter(t, want, "xz", "-dc")) {
+		t.Error("packed it is another tar")
+	}
+	layout := func(b []byte) *xz.File {
+		f, err := xz.Parse(b)
+		must(t, err)
+		return f
+	}
+	if got, want := layout(got), layout(want); !slices.EqualFunc(got.Blocks, want.Blocks, func(a, b xz.Block) bool { return a.Start == b.Start && a.Length == b.Length }) {
+		t.Errorf("blocks %v, want %v", got.Blocks, want.Blocks)
 	}
 }
