@@ -3,10 +3,12 @@
 package fs
 
 import (
+	"errors"
+	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"strings"
-	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -17,27 +19,56 @@ import (
 // Type is the type of our mounts in /proc/mounts.
 const Type = "fuse.kheadersfs"
 
-// capNoOpendirSupport is FUSE_NO_OPENDIR_SUPPORT of linux/fuse.h.
-const capNoOpendirSupport = 1 << 24
-
-// Options tell how to mount.
+// Options say how to mount.
 type Options struct {
 	Source      string   // shown as the source of the mount
 	NoExec      bool     // programs on it may not be executed
 	NoSymfollow bool     // symbolic links are not followed
 	AllowOther  bool     // users other than the one who mounts may read it
-	Data        []string // further words for mount(2), as an SELinux context=
+	Data        []string // more words for mount(2), as an SELinux context=
 	Debug       bool     // log each request
 	Log         *log.Logger
 }
 
-// Mount mounts the tree on a directory, which is an absolute path, or
-// /dev/fd/N when the caller has been handed a mount that is made already. The
-// mount answers when Mount returns; Wait of the server returns when it has been
-// unmounted. dev is the mount's, as in stat(2), but 0 of one that was handed over.
+// A Mounted is a tree that is mounted, and served until it is unmounted.
+type Mounted struct {
+	server *fuse.Server
+	dir    string
+	dev    uint64 // of the mount, as in stat(2)
+}
+
+// Mount mounts the tree on a directory and returns when the mount answers. The
+// directory is an absolute path without symbolic links, or /dev/fd/N for a mount
+// that was handed over (IsHandedOver).
 //
-// Root mounts by itself, anybody else through fusermount3.
-func Mount(t *index.Tree, dir string, o Options) (server *fuse.Server, dev uint64, err error) {
+// Root mounts by itself, any other user through fusermount3.
+func Mount(t *index.Tree, dir string, o Options) (*Mounted, error) {
+	s := newServer(t, o.Log)
+	server, err := fuse.NewServer(s, dir, mountOptions(dir, o))
+	if err != nil {
+		return nil, err
+	}
+	go server.Serve()
+	m := &Mounted{server: server, dir: dir}
+	if err := server.WaitMount(); err != nil {
+		Detach(dir)
+		return nil, err
+	}
+	if IsHandedOver(dir) {
+		return m, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		Detach(dir)
+		return nil, err
+	}
+	m.dev = uint64(st.Dev)
+	s.prefetch.Store(newPrefetcher(t, dir, m.dev))
+	go t.Hot() // which the first READ of a header needs
+	return m, nil
+}
+
+func mountOptions(dir string, o Options) *fuse.MountOptions {
 	mo := &fuse.MountOptions{
 		Name:       strings.TrimPrefix(Type, "fuse."),
 		FsName:     o.Source,
@@ -46,12 +77,12 @@ func Mount(t *index.Tree, dir string, o Options) (server *fuse.Server, dev uint6
 		Debug:      o.Debug,
 		Logger:     o.Log,
 
-		// Nobody but us could tell the kernel that something has changed, and
-		// nothing does.
+		// Only this process could announce a change to the kernel, and there
+		// are none.
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        capNoOpendirSupport,
-		// Passthrough counts as a layer, of which overlayfs takes two at most.
+		// Passthrough counts as a layer, and overlayfs accepts two layers at most.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 	}
 	flags := []struct {
@@ -75,31 +106,62 @@ func Mount(t *index.Tree, dir string, o Options) (server *fuse.Server, dev uint6
 			mo.Options = append(mo.Options, f.word)
 		}
 	}
-	s := newServer(t, o.Log)
-	server, err = fuse.NewServer(s, dir, mo)
-	if err != nil {
-		return nil, 0, err
-	}
-	go server.Serve()
-	if err := server.WaitMount(); err != nil {
-		syscall.Unmount(dir, syscall.MNT_DETACH)
-		return nil, 0, err
-	}
-	if IsHandedOver(dir) {
-		return server, 0, nil
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		syscall.Unmount(dir, syscall.MNT_DETACH)
-		return nil, 0, err
-	}
-	s.ahead.Store(newReadAhead(t, dir, st.Dev))
-	go t.Hot() // is known then when the first header is read
-	return server, st.Dev, nil
+	return mo
 }
 
-// IsHandedOver tells whether a mount point is one of the form /dev/fd/N, by
-// which mount.fuse3 with drop_privileges hands over what it has mounted.
+// IsHandedOver reports whether a mount point is of the form /dev/fd/N, by which
+// mount.fuse3 with drop_privileges hands over what it has mounted.
 func IsHandedOver(dir string) bool {
 	return strings.HasPrefix(dir, "/dev/fd/")
+}
+
+// Wait returns when the tree is no longer mounted and its last open file is
+// closed.
+func (m *Mounted) Wait() { m.server.Wait() }
+
+// Unmount detaches the mount. It fails if something else is mounted over it, which
+// stays as it is, and for a mount that was handed over.
+func (m *Mounted) Unmount() error {
+	var st unix.Stat_t
+	err := unix.Stat(m.dir, &st)
+	switch {
+	case err != nil:
+	case uint64(st.Dev) != m.dev:
+		err = errors.New("something else is mounted over it")
+	default:
+		err = Detach(m.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("unmounting %s: %w", m.dir, err)
+	}
+	return nil
+}
+
+// Detach unmounts the topmost mount of a directory: its files are gone from the
+// tree at once, and those that are open stay until they are closed
+// (MNT_DETACH, umount2(2)).
+func Detach(dir string) error {
+	if os.Geteuid() == 0 {
+		return unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	}
+	path, err := fusermount()
+	if err != nil {
+		return err
+	}
+	out, err := exec.Command(path, "-u", "-z", "--", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// fusermount returns the path of the program that mounts and unmounts for
+// ordinary users, as go-fuse searches for it.
+func fusermount() (path string, err error) {
+	for _, name := range []string{"fusermount3", "/bin/fusermount3", "fusermount", "/bin/fusermount"} {
+		if path, err = exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", err
 }

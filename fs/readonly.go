@@ -4,8 +4,8 @@ package fs
 
 import "github.com/hanwen/go-fuse/v2/fuse"
 
-// The kernel sends none of these to a mount that is read-only; but root can
-// remount any FUSE filesystem read-write behind our back.
+// The kernel sends none of these requests to a read-only mount, but root can
+// remount any FUSE filesystem read-write, and this process is not asked.
 
 func (s *server) SetAttr(<-chan struct{}, *fuse.SetAttrIn, *fuse.AttrOut) fuse.Status {
 	return fuse.EROFS

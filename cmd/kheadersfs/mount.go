@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
 	"github.com/kheadersfs/kheadersfs/fs"
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/cache"
@@ -53,9 +51,8 @@ func newLogger(w io.Writer) *log.Logger {
 
 // A mounted tree.
 type mounted struct {
-	server  *fuse.Server
+	*fs.Mounted
 	dir     string
-	dev     uint64 // of the mount, as in stat(2)
 	signals chan os.Signal
 	tree    *index.Tree
 	kept    *cache.Cache
@@ -117,7 +114,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if _, err := prepareMountpoint(dir); err != nil {
 		return nil, err
 	}
-	server, dev, err := fs.Mount(t, dir, fs.Options{
+	mnt, err := fs.Mount(t, dir, fs.Options{
 		Source:      source,
 		NoExec:      c.noExec,
 		NoSymfollow: c.noSymfollow,
@@ -130,7 +127,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, mountError(err, dir)
 	}
 	step("mounted on %s", dir)
-	return &mounted{server: server, dir: dir, dev: dev, signals: signals, tree: t, kept: kept}, nil
+	return &mounted{Mounted: mnt, dir: dir, signals: signals, tree: t, kept: kept}, nil
 }
 
 // saveMemory has garbage collected when there is so much of it, in percent of what
@@ -197,7 +194,7 @@ func mountError(err error, dir string) error {
 func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 	if c.readyFD >= 0 {
 		if err := enterBackground(c.readyFD, logger); err != nil {
-			m.unmount()
+			m.Unmount()
 			return err
 		}
 	}
@@ -206,7 +203,7 @@ func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
 	m.kept.Keep(m.tree)
 	done := make(chan struct{})
 	go func() {
-		m.server.Wait()
+		m.Wait()
 		close(done)
 	}()
 	if !m.stopped(done, logger) {
@@ -235,7 +232,7 @@ func (m *mounted) stopped(done <-chan struct{}, logger *log.Logger) bool {
 	if fs.IsHandedOver(m.dir) {
 		return false // whose mount it is ends with us
 	}
-	if err := m.unmount(); err != nil {
+	if err := m.Unmount(); err != nil {
 		logger.Printf("%v: serving it until it is unmounted, or until another signal", err)
 	} else {
 		select {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -52,7 +51,7 @@ func prepareMountpoint(dir string) (string, error) {
 		if !errors.Is(err, syscall.ENOTCONN) && !errors.Is(err, syscall.ECONNABORTED) {
 			return "", withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
 		}
-		if err := detach(path); err != nil {
+		if err := fs.Detach(path); err != nil {
 			return "", fmt.Errorf("a dead mount on %s: %w", dir, err)
 		}
 	}
@@ -133,41 +132,4 @@ func unescapeMount(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
-}
-
-// unmount detaches the mount: at once from the tree of files, from the files
-// that are open when they are closed. What somebody else has mounted over it
-// is not touched.
-func (m *mounted) unmount() error {
-	var st unix.Stat_t
-	err := unix.Stat(m.dir, &st)
-	if err == nil && st.Dev != m.dev {
-		err = errors.New("something else is mounted over it")
-	}
-	if err == nil {
-		err = detach(m.dir)
-	}
-	if err != nil {
-		return withHint(fmt.Errorf("unmounting %s: %w", m.dir, err), "umount "+m.dir)
-	}
-	return nil
-}
-
-func detach(dir string) error {
-	if os.Geteuid() == 0 {
-		return unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	}
-	// In the order in which go-fuse looks for the one that mounts.
-	var fusermount string
-	for _, name := range []string{"fusermount3", "/bin/fusermount3", "fusermount", "/bin/fusermount"} {
-		var err error
-		if fusermount, err = exec.LookPath(name); err == nil {
-			break
-		}
-	}
-	out, err := exec.Command(fusermount, "-u", "-z", "--", dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReadAhead reads one header that many programs begin with. The program then
-// reads those that come with it, so that who asks for one of them finds it in the
-// kernel's cache.
-func TestReadAhead(t *testing.T) {
+// TestPrefetch reads one header that many programs begin with. kheadersfs then
+// reads the headers that come with it, so that the kernel answers a read of one of
+// them from its cache.
+func TestPrefetch(t *testing.T) {
 	for name, archive := range map[string]string{"stock": stockArchive(t), "packed": packedArchive(t)} {
 		t.Run(name, func(t *testing.T) {
 			mnt := mountpoint(t)
@@ -47,8 +47,8 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
-// TestReadAheadIsNotBusy unmounts while headers are read ahead.
-func TestReadAheadIsNotBusy(t *testing.T) {
+// TestPrefetchIsNotBusy unmounts while headers are prefetched.
+func TestPrefetchIsNotBusy(t *testing.T) {
 	needMounts(t)
 	archive := packedArchive(t)
 	for i := range 20 {
@@ -64,9 +64,9 @@ func TestReadAheadIsNotBusy(t *testing.T) {
 	}
 }
 
-// TestReadAheadKilled kills the program while it reads ahead, at many moments: it
-// ends, and the mount is a dead one.
-func TestReadAheadKilled(t *testing.T) {
+// TestPrefetchKilled kills the process while it prefetches, at many moments: it
+// ends, and leaves a dead mount.
+func TestPrefetchKilled(t *testing.T) {
 	archive := packedArchive(t)
 	for i := range 40 {
 		mnt := mount(t, archive)

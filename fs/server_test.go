@@ -44,8 +44,8 @@ func testServer(t testing.TB, names ...string) *server {
 	return newServer(tree, log.New(io.Discard, "", 0))
 }
 
-// TestOldKernel answers a kernel that does not take ENOSYS to OPEN and OPENDIR:
-// it is told to keep its caches.
+// TestOldKernel opens files for a kernel that does not accept ENOSYS to OPEN and
+// OPENDIR: it keeps its caches because of flags.
 func TestOldKernel(t *testing.T) {
 	s := testServer(t)
 	var out fuse.OpenOut
@@ -67,7 +67,7 @@ func TestOldKernel(t *testing.T) {
 	}
 }
 
-// TestNodes asks for nodes that are not there, as no kernel should.
+// TestNodes asks for nodes that do not exist, as no kernel should.
 func TestNodes(t *testing.T) {
 	s := testServer(t)
 	for _, node := range []uint64{0, uint64(s.tree.Len()) + 1, 1 << 32, 1<<64 - 1} {
@@ -99,7 +99,7 @@ func TestReadDir(t *testing.T) {
 			var names []string
 			for off := uint64(0); ; {
 				list := fuse.NewDirEntryList(make([]byte, size), off)
-				in := &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: uint64(id) + 1}, Offset: off}
+				in := &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: nodeID(id)}, Offset: off}
 				var entries []fuse.DirEntry
 				var err error
 				if plus {
@@ -150,7 +150,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// manyFiles has a directory of 1,002 files, and returns its node id.
+// manyFiles returns a server with a directory of 1,002 files, and its node id.
 func manyFiles(b *testing.B) (*server, uint64) {
 	var names []string
 	for i := range 1000 {
@@ -158,5 +158,5 @@ func manyFiles(b *testing.B) (*server, uint64) {
 	}
 	s := testServer(b, names...)
 	id, _ := s.tree.Find("dir")
-	return s, uint64(id) + 1
+	return s, nodeID(id)
 }
