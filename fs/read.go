@@ -32,8 +32,8 @@ func (s *server) logDamage(id index.ID, err error) {
 	var b *index.BlockError
 	if errors.As(err, &b) {
 		s.mu.Lock()
-		logged := s.damaged[err.Error()]
-		s.damaged[err.Error()] = true
+		logged := s.damaged[b.Block]
+		s.damaged[b.Block] = true
 		s.mu.Unlock()
 		if logged {
 			return

@@ -38,7 +38,7 @@ type server struct {
 	noOpen, noOpendir bool
 
 	mu      sync.Mutex
-	damaged map[string]bool // messages that have been logged
+	damaged map[int]bool // blocks whose damage has been logged
 }
 
 func newServer(t *index.Tree, l *log.Logger) *server {
@@ -47,7 +47,7 @@ func newServer(t *index.Tree, l *log.Logger) *server {
 		tree:          t,
 		generation:    binary.LittleEndian.Uint64(t.Hash[:]),
 		log:           l,
-		damaged:       map[string]bool{},
+		damaged:       map[int]bool{},
 	}
 }
 
