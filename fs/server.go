@@ -83,6 +83,13 @@ func (s *server) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) f
 // Flush is sent at each close.
 func (s *server) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
+// ListXAttr returns an empty list, as the kernel's own filesystems do. The kernel
+// asks each time; with ENOSYS it would not, but then some clients warn or fail.
+// GETXATTR is answered with ENOSYS, and is sent once.
+func (s *server) ListXAttr(<-chan struct{}, *fuse.InHeader, []byte) (uint32, fuse.Status) {
+	return 0, fuse.OK
+}
+
 func (s *server) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	const block = 4096
 	out.Bsize, out.Frsize = block, block

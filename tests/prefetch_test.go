@@ -4,11 +4,7 @@ package tests
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,27 +17,16 @@ import (
 func TestPrefetch(t *testing.T) {
 	for name, archive := range map[string]string{"stock": stockArchive(t), "packed": packedArchive(t)} {
 		t.Run(name, func(t *testing.T) {
-			mnt := mountpoint(t)
-			log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-			check(t, err)
-			cmd := exec.Command(kheadersfs(t), "-f", "-v", "--debug", archive, mnt)
-			cmd.Stderr = log
-			check(t, cmd.Start())
-			t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-			eventually(t, "the mount", func() bool {
-				return strings.Contains(string(content(t, log.Name())), "mounted on")
-			})
+			mnt, requests := mountLogged(t, archive)
 			content(t, filepath.Join(mnt, "include/linux/kconfig.h"))
-
-			reads := regexp.MustCompile(`rx \d+: READ n\d+ \{Fh 0 \[0 `)
 			eventually(t, "other headers to be read", func() bool {
-				return len(reads.FindAll(content(t, log.Name()), -1)) > 100
+				return requests(`READ n\d+ \{Fh 0 \[0 `) > 100
 			})
-			// In the first window lies what linux/types.h includes.
+			// The first window holds what linux/types.h includes.
 			eventually(t, "a read that sends no request", func() bool {
-				before := strings.Count(string(content(t, log.Name())), ": rx ")
+				before := requests("")
 				content(t, filepath.Join(mnt, "include/linux/types.h"))
-				return strings.Count(string(content(t, log.Name())), ": rx ") == before
+				return requests("") == before
 			})
 		})
 	}
