@@ -47,15 +47,7 @@ func (s *server) Create(<-chan struct{}, *fuse.CreateIn, string, *fuse.CreateOut
 	return fuse.EROFS
 }
 
-func (s *server) Tmpfile(<-chan struct{}, *fuse.CreateIn, *fuse.CreateOut) fuse.Status {
-	return fuse.EROFS
-}
-
 func (s *server) Write(<-chan struct{}, *fuse.WriteIn, []byte) (uint32, fuse.Status) {
-	return 0, fuse.EROFS
-}
-
-func (s *server) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.Status) {
 	return 0, fuse.EROFS
 }
 
