@@ -82,6 +82,9 @@ func mountOptions(dir string, o Options) *fuse.MountOptions {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        capNoOpendirSupport,
+		// Splicing is for data that lies in files: for each READ go-fuse would
+		// fetch a pipe, write the header into it, and then find no file.
+		DisableSplice: true,
 		// Passthrough counts as a layer, and overlayfs accepts two layers at most.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 	}
