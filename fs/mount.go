@@ -77,8 +77,7 @@ func mountOptions(dir string, o Options) *fuse.MountOptions {
 		Debug:      o.Debug,
 		Logger:     o.Log,
 
-		// Only this process could announce a change to the kernel, and there
-		// are none.
+		// The kernel need not look for changes: nothing changes.
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        capNoOpendirSupport,

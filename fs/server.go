@@ -6,7 +6,8 @@
 // ever: names, names that do not exist, attributes, directory listings, link
 // targets and pages. OPEN, OPENDIR and FLUSH are answered with ENOSYS, after
 // which the kernel stops sending them. What has been read once is then read
-// again without a request to this process.
+// again without a request to this process; only STATFS and LISTXATTR, of which
+// the kernel keeps no answer, are sent each time.
 package fs
 
 import (
