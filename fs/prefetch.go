@@ -16,9 +16,11 @@ import (
 const (
 	// window is how many bytes of hot files are prefetched at a time.
 	window = 512 << 10
-	// maxWindows limits how much is prefetched in all. The hot files of a kernel
-	// fill ten windows.
+	// maxWindows is the most windows that are prefetched. The hot files of a kernel
+	// fill ten.
 	maxWindows = 62
+	// MaxPrefetch is the most bytes that are prefetched.
+	MaxPrefetch = maxWindows * window
 )
 
 // none stands for no entry.
@@ -74,7 +76,7 @@ func (p *prefetcher) run(first index.ID) {
 	windows := make([]uint8, p.tree.Len())
 	size := int64(0)
 	for _, id := range p.hot {
-		if size >= maxWindows*window {
+		if size >= MaxPrefetch {
 			break
 		}
 		windows[id] = uint8(1 + size/window)
