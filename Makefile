@@ -4,8 +4,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 GO      ?= go
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+VERSION := $(shell cat VERSION)
+COMMIT  := $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 # Where mount points for kernel headers are: beside the headers of packages.
