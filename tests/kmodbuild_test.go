@@ -3,7 +3,9 @@
 package tests
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -34,4 +36,31 @@ func TestVersion(t *testing.T) {
 			t.Errorf("README: %s, VERSION says %s", m[0], version)
 		}
 	}
+}
+
+// TestKmodNoHeaders builds for kernels that have no headers here.
+func TestKmodNoHeaders(t *testing.T) {
+	need.Command(t, "make")
+	for kdir, hint := range map[string]string{
+		"/lib/modules/1.2.3-none/build": "hint: install linux-headers-1.2.3-none (Debian) or the like, or give KDIR=DIR",
+		t.TempDir():                     "hint: install the headers of that kernel, or give KDIR=DIR",
+	} {
+		log, err := exec.Command("make", "-C", "../kmod", "KDIR="+kdir).CombinedOutput()
+		if want := "no kernel headers to build modules with in " + kdir + "\n" + hint + "\n"; err == nil || !strings.Contains(string(log), want) {
+			t.Errorf("%v, not %q:\n%s", err, want, log)
+		}
+	}
+}
+
+// TestKmodPaths names the program by a path with a blank, and where to install
+// by a relative path.
+func TestKmodPaths(t *testing.T) {
+	kernel, built := builtModule(t, kernels[0])
+	dir := moduleSource(t, built)
+	check(t, os.Mkdir(filepath.Join(dir, "a b"), 0o755))
+	check(t, os.Symlink("/bin/true", filepath.Join(dir, "a b/true")))
+	makeModule(t, dir, kernel, "KHEADERSFS=a b/true", "install", "INSTALL_MOD_PATH=root")
+	modules := filepath.Join(dir, "root/lib/modules", filepath.Base(kernel))
+	content(t, filepath.Join(modules, "updates/kheaders.ko"))
+	content(t, filepath.Join(modules, "modules.dep"))
 }
