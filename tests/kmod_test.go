@@ -22,7 +22,7 @@ import (
 var kernels = []string{"cloud-amd64", "6.12-cloud-amd64"}
 
 // moduleFiles are the module's sources.
-var moduleFiles = []string{"COPYING", "Kbuild", "Makefile", "dkms.conf", "kheaders.c"}
+var moduleFiles = []string{"COPYING", "Kbuild", "Makefile", "dkms.conf", "dkms.sh", "kheaders.c"}
 
 const moduleArchive = "kheaders_data.tar.xz"
 

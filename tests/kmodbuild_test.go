@@ -64,3 +64,23 @@ func TestKmodPaths(t *testing.T) {
 	content(t, filepath.Join(modules, "updates/kheaders.ko"))
 	content(t, filepath.Join(modules, "modules.dep"))
 }
+
+// TestKmodDKMSFailing gives the module to DKMS on a machine where it cannot be
+// built for some of the kernels, and takes it away again.
+func TestKmodDKMSFailing(t *testing.T) {
+	testKmodDKMS(t, "failing")
+}
+
+// TestKmodDKMSWeak gives the module to DKMS where another kernel would get a
+// link to it, and so to the headers of this one.
+func TestKmodDKMSWeak(t *testing.T) {
+	testKmodDKMS(t, "weak")
+}
+
+func testKmodDKMS(t *testing.T, what string) {
+	needMounts(t)
+	need.Command(t, "dkms", "make", "gcc", "openssl", "xz")
+	kernel, dir := debianKernel(t, kernels[0]), t.TempDir()
+	check(t, copyFiles(dir, "../kmod", moduleFiles...))
+	inNamespace(t, "./kmod-dkms.sh "+what, "KERNEL="+kernel, "MODULE="+dir, "EXE="+kheadersfs(t))
+}

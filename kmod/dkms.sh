@@ -1,0 +1,64 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: kmod/dkms.sh install|remove
+#
+# install gives the module to DKMS, which builds it for each kernel to come, and
+# has it built for each installed kernel that has headers, the running one first.
+# A kernel for which that fails does not keep the others from theirs. remove
+# takes the module and its sources away again, as install does with an earlier
+# version.
+set -eu
+cd "$(dirname "$0")"
+
+version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+running=$(uname -r)
+
+copy_sources() { install -D -m 0644 -t "/usr/src/kheadersfs-$version" COPYING Kbuild dkms.conf kheaders.c; }
+
+# remove needs the sources too: without them DKMS cannot name the module.
+remove() {
+  copy_sources
+  for v in $(dkms status | sed -n 's|^kheadersfs[/,] *\([^,:]*\).*|\1|p' | sort -u); do
+    dkms remove "kheadersfs/$v" --all
+    rm -rf "/usr/src/kheadersfs-$v"
+  done
+  rm -rf "/usr/src/kheadersfs-$version"
+}
+
+# kernels prints the releases that have headers, the running one first.
+kernels() {
+  for dir in "/lib/modules/$running" /lib/modules/*; do
+    if [ -d "$dir/build/include" ]; then echo "${dir##*/}"; fi
+  done | awk '!seen[$0]++'
+}
+
+case $* in
+install) ;;
+remove) remove; exit ;;
+*) echo "dkms.sh: usage: kmod/dkms.sh install|remove" >&2; exit 2 ;;
+esac
+
+remove
+copy_sources
+dkms add "kheadersfs/$version"
+
+tree=/var/lib/dkms/kheadersfs/$version
+failed=
+for release in $(kernels); do
+  status=0
+  dkms install "kheadersfs/$version" -k "$release" || status=$?
+  # 77: dkms.conf excludes this kernel, which has headers of its own.
+  if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+    failed="$failed $release"
+    # The next build would delete it.
+    mv "$tree/build/make.log" "$tree/$release.log" 2>/dev/null || true
+  fi
+done
+
+for release in $failed; do
+  log=$tree/$release.log
+  [ -f "$log" ] || log="what dkms said above"
+  echo "dkms.sh: no module for kernel $release: see $log" >&2
+done
+[ -z "$failed" ]

@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# usage: tests/kmod-dkms.sh failing|weak
+#
+# Gives the module in MODULE to DKMS, on a machine with the kernel below KERNEL
+# and the program EXE. It mounts over directories of the machine, so it needs a
+# mount namespace of its own.
+set -euo pipefail
+
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+for d in /lib/modules /var/lib/dkms /usr/src /usr/local/bin; do mount -t tmpfs none "$d"; done
+cp "$EXE" /usr/local/bin/kheadersfs
+
+good=$(basename "$KERNEL")
+running=$(uname -r)
+mkdir "/lib/modules/$good"
+cp -a "$KERNEL/lib/modules/$good"/{modules.[bo]*,build} "/lib/modules/$good"
+
+fail() { echo "FAIL: $*" >&2; exit 1; }
+
+# holds and misses look for text in a file.
+holds() { grep -qe "$2" "$1" || fail "no $2 in $1: $(cat "$1")"; }
+misses() { ! grep -qe "$2" "$1" || fail "$2 in $1: $(cat "$1")"; }
+
+# failing has two kernels with headers that nothing can be built with. One is the
+# running kernel, unless that is the good one.
+failing() {
+  broken=0.0.1-broken
+  [ "$running" = "$good" ] || broken="$running $broken"
+  for release in $broken; do
+    mkdir -p "/lib/modules/$release/build/include"
+    : >"/lib/modules/$release/build/Makefile"
+  done
+
+  if make -C "$MODULE" dkms >"$MODULE/log" 2>&1; then fail "status 0: $(cat "$MODULE/log")"; fi
+  [ -e "/lib/modules/$good/updates/dkms/kheaders.ko" ] || fail "not installed for $good: $(cat "$MODULE/log")"
+  reported=$(sed -n 's/^dkms.sh: no module for kernel \(.*\): see .*/\1/p' "$MODULE/log" | xargs)
+  [ "$reported" = "$broken" ] || fail "reported '$reported', not '$broken': $(cat "$MODULE/log")"
+  for release in $broken; do
+    holds "$(sed -n "s/^dkms.sh: no module for kernel $release: see //p" "$MODULE/log")" "for kernel $release"
+  done
+
+  # Somebody has deleted the sources first.
+  rm -r /usr/src/kheadersfs-*
+  make -C "$MODULE" dkms-remove
+  left=$(find /usr/src /var/lib/dkms /lib/modules -name 'kheaders*')
+  [ -z "$left" ] || fail "after dkms-remove: $left"
+}
+
+# weak has the program to which DKMS gives modules for other kernels, where a
+# distribution has one. The line in dkms.conf must be what keeps it from being
+# called.
+weak() {
+  sbin=$(readlink -f /sbin)
+  mount -t tmpfs none /mnt
+  cp -a "$sbin" /mnt/sbin
+  printf '#!/bin/sh\necho "$@" >>/mnt/calls\ncat >/dev/null\n' >/mnt/sbin/weak-modules
+  chmod 755 /mnt/sbin/weak-modules
+  mount --bind /mnt/sbin "$sbin"
+
+  : >/mnt/calls
+  cp "$MODULE/dkms.conf" /mnt
+  sed -i '/^NO_WEAK_MODULES=/d' "$MODULE/dkms.conf"
+  make -C "$MODULE" dkms
+  added=$(dkms status | sed 's/,.*//')
+  dkms uninstall "$added" -k "$good"
+  holds /mnt/calls --add-modules
+  holds /mnt/calls --remove-modules
+
+  : >/mnt/calls
+  cp /mnt/dkms.conf "/usr/src/${added%/*}-${added#*/}"
+  dkms install "$added" -k "$good"
+  [ -e "/lib/modules/$good/updates/dkms/kheaders.ko" ] || fail "not installed for $good"
+  dkms uninstall "$added" -k "$good"
+  misses /mnt/calls .
+}
+
+case $* in
+failing | weak) "$1" ;;
+*) echo "kmod-dkms.sh: usage: tests/kmod-dkms.sh failing|weak" >&2; exit 2 ;;
+esac
