@@ -39,6 +39,13 @@ remove) remove; exit ;;
 *) echo "dkms.sh: usage: kmod/dkms.sh install|remove" >&2; exit 2 ;;
 esac
 
+# Kbuild looks for it in the same places.
+if ! (PATH="$PATH:/usr/local/bin"; command -v kheadersfs >/dev/null); then
+  echo "dkms.sh: no program kheadersfs, which DKMS runs at each build" >&2
+  echo "hint: make install" >&2
+  exit 1
+fi
+
 remove
 copy_sources
 dkms add "kheadersfs/$version"
@@ -56,6 +63,10 @@ for release in $(kernels); do
   fi
 done
 
+if ! [ -d "/lib/modules/$running/build/include" ]; then
+  echo "dkms.sh: the running kernel has no headers in /lib/modules/$running/build" >&2
+  echo "hint: install linux-headers-$running (Debian) or the like, and DKMS builds the module" >&2
+fi
 for release in $failed; do
   log=$tree/$release.log
   [ -f "$log" ] || log="what dkms said above"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/kmod-dkms.sh failing|weak
+# usage: tests/kmod-dkms.sh failing|missing|weak
 #
 # Gives the module in MODULE to DKMS, on a machine with the kernel below KERNEL
 # and the program EXE. It mounts over directories of the machine, so it needs a
@@ -48,6 +48,20 @@ failing() {
   [ -z "$left" ] || fail "after dkms-remove: $left"
 }
 
+# missing has no program that packs, and then no headers of any kernel.
+missing() {
+  rm -r /lib/modules/* /usr/local/bin/kheadersfs
+  if make -C "$MODULE" dkms >"$MODULE/log" 2>&1; then fail "status 0: $(cat "$MODULE/log")"; fi
+  holds "$MODULE/log" '^dkms.sh: no program kheadersfs'
+  left=$(find /usr/src /var/lib/dkms -name 'kheaders*')
+  [ -z "$left" ] || fail "without the program: $left"
+
+  cp "$EXE" /usr/local/bin/kheadersfs
+  make -C "$MODULE" dkms >"$MODULE/log" 2>&1 || fail "$(cat "$MODULE/log")"
+  holds "$MODULE/log" "^dkms.sh: the running kernel has no headers in /lib/modules/$running/build$"
+  holds "$MODULE/log" "^hint: install linux-headers-$running "
+}
+
 # weak has the program to which DKMS gives modules for other kernels, where a
 # distribution has one. The line in dkms.conf must be what keeps it from being
 # called.
@@ -77,6 +91,6 @@ weak() {
 }
 
 case $* in
-failing | weak) "$1" ;;
-*) echo "kmod-dkms.sh: usage: tests/kmod-dkms.sh failing|weak" >&2; exit 2 ;;
+failing | missing | weak) "$1" ;;
+*) echo "kmod-dkms.sh: usage: tests/kmod-dkms.sh failing|missing|weak" >&2; exit 2 ;;
 esac

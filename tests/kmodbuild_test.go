@@ -71,6 +71,10 @@ func TestKmodDKMSFailing(t *testing.T) {
 	testKmodDKMS(t, "failing")
 }
 
+func TestKmodDKMSMissing(t *testing.T) {
+	testKmodDKMS(t, "missing")
+}
+
 // TestKmodDKMSWeak gives the module to DKMS where another kernel would get a
 // link to it, and so to the headers of this one.
 func TestKmodDKMSWeak(t *testing.T) {
