@@ -22,16 +22,19 @@ const (
 
 var (
 	errNoHeaders = errors.New("no kernel headers in it (is it the kheaders module, or a kernel built with CONFIG_IKHEADERS=y?)")
-	errGivenUp   = errors.New("the search for kernel headers in it is given up: too much in it begins like .xz")
+	errGivenUp   = errors.New("the search for kernel headers in it was given up: too much in it begins like .xz")
 )
 
-// carve finds the archive in an ELF file, a module or a vmlinux, by its
-// symbols; and where there are none, or the file is no ELF, by looking at every
-// place that an .xz could begin.
-func carve(r io.ReaderAt, size int64) (*Archive, error) {
+// carve finds the archive in a module or a kernel image. The symbols of an ELF
+// file say where it is; in a file without them, every place where an .xz could
+// begin is looked at.
+func carve(r io.ReaderAt, size int64, head []byte) (*Archive, error) {
 	kind, start, end, err := symbols(r)
 	if err != nil {
 		return nil, err
+	}
+	if isImage(head) {
+		kind = KindImage
 	}
 	if start < 0 {
 		if start, end, err = search(r, size); err != nil {
@@ -39,12 +42,12 @@ func carve(r io.ReaderAt, size int64) (*Archive, error) {
 		}
 	}
 	if end-start > MaxArchive {
-		return nil, fmt.Errorf("the archive in it has %d bytes, more than the limit of %d", end-start, int64(MaxArchive))
+		return nil, tooLarge("size of the archive in it", MaxArchive)
 	}
 	if end > size {
 		return nil, fmt.Errorf("cut short: the archive in it ends at %d, the file at %d", end, size)
 	}
-	data, err := readAll(io.NewSectionReader(r, start, end-start), MaxArchive)
+	data, err := readAll(io.NewSectionReader(r, start, end-start), MaxArchive, "size of the archive in it")
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +60,8 @@ func carve(r io.ReaderAt, size int64) (*Archive, error) {
 // symbols returns where in the file the archive begins and ends. start is -1
 // when the file has no such symbols.
 func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
-	// debug/elf bounds what it allocates by what the file holds once that is not
-	// compressed, but its authors don't promise that nothing makes it panic.
+	// debug/elf allocates no more than the file holds, as long as nothing in it is
+	// compressed, but its authors do not promise that it never panics.
 	if compressedNames(r) {
 		return KindModule, -1, -1, nil
 	}
@@ -112,12 +115,12 @@ func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
 	return kind, start, end, nil
 }
 
-// compressedNames tells whether the names of an ELF file's sections are
-// compressed, which no linker does, and which could unpack to anything.
+// compressedNames reports whether the names of an ELF file's sections are
+// compressed. No linker does that, and they could decompress to any size.
 func compressedNames(r io.ReaderAt) bool {
 	var ident [elf.EI_NIDENT]byte
 	var order binary.ByteOrder = binary.LittleEndian
-	read := func(at int64, to any) { // what can't be read stays 0
+	read := func(at int64, to any) { // leaves to as it is on failure
 		_ = binary.Read(io.NewSectionReader(r, at, 1<<10), order, to)
 	}
 	read(0, &ident)
@@ -151,10 +154,10 @@ func compressedNames(r io.ReaderAt) bool {
 	return flags&uint64(elf.SHF_COMPRESSED) != 0
 }
 
-// search returns where the first .xz lies that holds a tar.
+// search returns where the first .xz that holds a tar starts and ends.
 func search(file io.ReaderAt, size int64) (start, end int64, err error) {
-	// Each place could be the beginning of a walk through all that follows it.
-	// A kernel with thousands of .xz files in its initramfs takes 10 times its size.
+	// Each place could start a walk through everything after it. A kernel with
+	// thousands of .xz files in its initramfs takes reads of 10 times its size.
 	r := &meter{file, 1<<20 + 32*min(size, 1<<40)}
 	const step = 1 << 20
 	buf := make([]byte, step+len(xz.Magic)-1)
@@ -181,7 +184,7 @@ func search(file io.ReaderAt, size int64) (start, end int64, err error) {
 	return 0, 0, errNoHeaders
 }
 
-// A meter lets a number of bytes be read.
+// A meter is a reader that fails once more than left bytes were read.
 type meter struct {
 	r    io.ReaderAt
 	left int64
@@ -195,14 +198,14 @@ func (m *meter) ReadAt(p []byte, off int64) (int, error) {
 	return m.r.ReadAt(p, off)
 }
 
-// archiveAt returns the size of the archive that begins at start, 0 if none
-// does. A kernel image holds other .xz files too: an initramfs is a cpio.
+// archiveAt returns the size of the archive that begins at start, 0 if there is
+// none. A kernel image holds other .xz files too: an initramfs is a cpio.
 func archiveAt(r io.ReaderAt, start, size int64) int64 {
 	length, err := xz.Scan(io.NewSectionReader(r, start, size-start))
 	if err != nil || length > MaxArchive {
 		return 0
 	}
-	data, err := readAll(io.NewSectionReader(r, start, length), MaxArchive)
+	data, err := readAll(io.NewSectionReader(r, start, length), MaxArchive, "size")
 	if err != nil {
 		return 0
 	}

@@ -148,7 +148,7 @@ func TestSymbolsAreBelieved(t *testing.T) {
 	e.size, e.end = 200<<20, 200<<20
 	file = e.bytes()
 	_, err = Read(bytes.NewReader(file), int64(len(file)))
-	if err == nil || err.Error() != "the archive in it has 209715187 bytes, more than the limit of 134217728" {
+	if err == nil || err.Error() != "size of the archive in it exceeds 128 MiB" {
 		t.Errorf("a section of 200 MiB: %v", err)
 	}
 }

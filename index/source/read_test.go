@@ -99,7 +99,7 @@ func TestOpenRefuses(t *testing.T) {
 	bzImage := make([]byte, 4096)
 	copy(bzImage[0x202:], "HdrS")
 	const neither = "neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image"
-	const unpacked = "packed, but neither a .tar.xz archive nor a kernel module"
+	const unpacked = "compressed, and neither a tar archive, nor a kernel module, nor a kernel image"
 	fifo := filepath.Join(dir, "fifo")
 	must(t, syscall.Mkfifo(fifo, 0o600))
 	must(t, os.Symlink(fifo, filepath.Join(dir, "link")))
@@ -119,7 +119,7 @@ func TestOpenRefuses(t *testing.T) {
 		"one byte":      {[]byte{0x7f}, neither},
 		"text":          {[]byte("#include <stdio.h>\n"), neither},
 		"zeros.tar.xz":  {make([]byte, 8192), neither},
-		"bzImage":       {bzImage, "a compressed kernel image: give the vmlinux that it was made from, or the kheaders module"},
+		"bzImage":       {bzImage, "a bzImage, which is a compressed kernel image"},
 		"module":        {module, errNoHeaders.Error()},
 		"module.xz":     {xzOf(t, module), errNoHeaders.Error()},
 		"only ELF":      {[]byte("\x7fELF"), errNoHeaders.Error()},
@@ -127,7 +127,7 @@ func TestOpenRefuses(t *testing.T) {
 		"text.zst":      {zstdOf(t, []byte("text")), unpacked},
 		"nothing.gz":    {gzipOf(t, nil), unpacked},
 		"nothing.zst":   {zstdOf(t, nil), unpacked},
-		"archive.gz":    {gzipOf(t, archive(t, "A")), unpacked},
+		"archive.gz":    {gzipOf(t, archive(t, "A")), "compressed twice: it holds an xz file"},
 		"cut.gz":        {gzipOf(t, module)[:100], "unexpected EOF"},
 		"cut.zst":       {zstdOf(t, module)[:50], "unexpected EOF"},
 		"header.gz":     {[]byte("\x1f\x8b"), "unexpected EOF"},
@@ -161,11 +161,11 @@ func TestOpenRefuses(t *testing.T) {
 // Bombs are refused before they take memory.
 func TestBombs(t *testing.T) {
 	zeros := make([]byte, 16<<20)
-	behind := bytes.Repeat(packed(t, zeros, "xz", "-0"), maxModule/len(zeros)) // together too much
+	behind := bytes.Repeat(packed(t, zeros, "xz", "-0"), maxUnpacked/len(zeros)) // together too much
 	large := write(t, filepath.Join(t.TempDir(), "large"), xzOf(t, nil))
 	must(t, os.Truncate(large, MaxArchive+1)) // sparse
 	const (
-		noModule = "packed, but neither a .tar.xz archive nor a kernel module"
+		noModule = "compressed, and neither a tar archive, nor a kernel module, nor a kernel image"
 		frame    = "\x28\xb5\x2f\xfd" // of zstd, RFC 8878
 	)
 	for _, test := range []struct {
@@ -176,7 +176,7 @@ func TestBombs(t *testing.T) {
 	}{
 		{"zeros.gz", gzipOf(t, zeros), noModule, 1 << 20},
 		{"zeros.zst", packed(t, zeros, "zstd"), noModule, 32 << 20},
-		{"ELF.xz", append(xzOf(t, moduleOf(nil).bytes()), behind...), "more than the limit of 150994944 bytes", 1 << 20},
+		{"ELF.xz", append(xzOf(t, moduleOf(nil).bytes()), behind...), "unpacked size exceeds 256 MiB", 1 << 20},
 		{"a window of 128 MiB.zst", []byte(frame + "\x00\x88\x01\x00\x00"), noModule, 160 << 20},
 		{"a window of 256 MiB.zst", []byte(frame + "\x00\x90\x01\x00\x00"), "window size exceeded", 1 << 20},
 		{"a size of 2^40.zst", []byte(frame + "\xc0\x50\x00\x00\x00\x00\x00\x01\x00\x00\x01\x00\x00"), "frame size does not match size on stream", 4 << 20},
@@ -194,14 +194,15 @@ func TestBombs(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(large); err == nil || !strings.HasSuffix(err.Error(), "more than the limit of 134217728 bytes") {
+	if _, err := Open(large); err == nil || !strings.HasSuffix(err.Error(), "size exceeds 128 MiB") {
 		t.Errorf("an archive just too large: %v", err)
 	}
-	for n, want := range map[int]string{999: "", 1000: "", 1001: "more than the limit of 1000 bytes", 5000: "more than the limit of 1000 bytes"} {
+	const limit = 1 << 20
+	for n, want := range map[int]string{limit - 1: "", limit: "", limit + 1: "size exceeds 1 MiB", 5 * limit: "size exceeds 1 MiB"} {
 		for _, r := range []io.Reader{bytes.NewReader(zeros[:n]), io.NewSectionReader(bytes.NewReader(zeros), 7, int64(n))} {
-			data, err := readAll(r, 1000)
+			data, err := readAll(r, limit, "size")
 			if got := fmt.Sprint(err); want != "" && got != want || want == "" && (err != nil || len(data) != n) {
-				t.Errorf("reading %d bytes of at most 1000: %d, %v", n, len(data), err)
+				t.Errorf("reading %d bytes of at most %d: %d, %v", n, limit, len(data), err)
 			}
 		}
 	}
