@@ -147,6 +147,9 @@ func TestNotFound(t *testing.T) {
 			if !errors.As(err, &notFound) {
 				t.Fatalf("got %v", err)
 			}
+			for i := range notFound.Tried {
+				notFound.Tried[i] = strings.TrimPrefix(notFound.Tried[i], root)
+			}
 			if notFound.Release != "6.1.0" || !slices.Equal(notFound.Tried, test.want) {
 				t.Errorf("for %s tried\n%s\nwant\n%s", notFound.Release, strings.Join(notFound.Tried, "\n"), strings.Join(test.want, "\n"))
 			}
