@@ -35,6 +35,9 @@ func container(r io.ReaderAt, size int64) int {
 	return containerXZ
 }
 
+// MaxWindow is the largest window of a .tar.zst, which is that of zstd -22.
+const MaxWindow = 128 << 20
+
 const gzipMagic = "\x1f\x8b"
 
 func hasPrefix(b []byte, magic string) bool {
@@ -59,7 +62,7 @@ func (f *File) tar() (io.Reader, error) {
 	case hasPrefix(head, zst.Magic):
 		// Without concurrency it has no goroutines, and needs no Close.
 		r, err := zstd.NewReader(section, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(MaxBlock))
+			zstd.WithDecoderMaxWindow(MaxWindow))
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}

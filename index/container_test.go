@@ -11,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/kheadersfs/kheadersfs/index/zst"
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
@@ -84,11 +85,15 @@ func TestContainerLimit(t *testing.T) {
 	if _, err := openBytes(bomb.Bytes()); err == nil || !strings.Contains(err.Error(), "unpacked size exceeds 1 GiB") {
 		t.Error(err)
 	}
-	// A window larger than a block may be needs too much memory.
-	w, err = zstd.NewWriter(nil, zstd.WithWindowSize(2*MaxBlock))
-	must(t, err)
-	large := w.EncodeAll(tartest.Tar(t, tartest.File("a", tartest.Text(1, 2*MaxBlock))), nil)
-	if _, err := openBytes(large); err == nil || !strings.Contains(err.Error(), "window size") {
-		t.Errorf("a window of %d bytes: %v", 2*MaxBlock, err)
+}
+
+// A frame with a larger window than the limit is refused: its first bytes, with an empty
+// block.
+func TestContainerWindow(t *testing.T) {
+	for windowLog, want := range map[byte]string{27: "end-of-archive marker is missing", 28: "window size exceeded"} {
+		frame := []byte(zst.Magic + "\x00" + string([]byte{(windowLog - 10) << 3}) + "\x01\x00\x00")
+		if _, err := openBytes(frame); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a window of 2^%d bytes: %v, want %s", windowLog, err, want)
+		}
 	}
 }
