@@ -146,7 +146,7 @@ func Detach(dir string) error {
 	if os.Geteuid() == 0 {
 		return unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	}
-	path, err := fusermount()
+	path, err := Fusermount()
 	if err != nil {
 		return err
 	}
@@ -157,13 +157,13 @@ func Detach(dir string) error {
 	return nil
 }
 
-// fusermount returns the path of the program that mounts and unmounts for
+// Fusermount returns the path of the program that mounts and unmounts for
 // ordinary users, as go-fuse searches for it.
-func fusermount() (path string, err error) {
+func Fusermount() (path string, err error) {
 	for _, name := range []string{"fusermount3", "/bin/fusermount3", "fusermount", "/bin/fusermount"} {
 		if path, err = exec.LookPath(name); err == nil {
 			return path, nil
 		}
 	}
-	return "", err
+	return "", fmt.Errorf("fusermount3: %w", exec.ErrNotFound)
 }

@@ -5,8 +5,6 @@ package tests
 import (
 	"crypto/sha256"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"testing"
 )
 
@@ -14,8 +12,6 @@ import (
 func TestCacheDirs(t *testing.T) {
 	needMount8(t)
 	archive := smallArchive(t)
-	program := filepath.Join(worldReadable(t), "kheadersfs") // with root's default
-	check(t, output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-o", program, "../cmd/kheadersfs")))
 	hash := fmt.Sprintf("%x", sha256.Sum256(content(t, archive)))
 	for _, test := range []struct{ name, script string }{
 		{"root", `mount -t tmpfs -o mode=755 none /var/cache; export HOME=/nowhere XDG_CACHE_HOME=/nowhere; used /var/cache/kheadersfs`},
@@ -25,6 +21,7 @@ func TestCacheDirs(t *testing.T) {
 		{"HOME", `be_user; unset XDG_CACHE_HOME; export HOME=$DIR/home; used "$HOME/.cache/kheadersfs"`},
 		{"--cache-dir", `be_user; export XDG_CACHE_HOME=$DIR/home; used "$DIR/home/other" --cache-dir "$DIR/home/other"; fails ls "$XDG_CACHE_HOME/kheadersfs"`},
 		{"relative --cache-dir", `be_user; cd "$DIR/home"; used "$DIR/home/other" --cache-dir other`},
+		{"CACHE_DIRECTORY", `be_user; export CACHE_DIRECTORY=$DIR/home/service:$DIR/home/other XDG_CACHE_HOME=/nowhere; used "$DIR/home/service"`},
 		{"neither", `be_user; unset HOME XDG_CACHE_HOME; warned "warning: no cache: neither \$XDG_CACHE_HOME nor \$HOME are defined"`},
 		{"somebody else's", `be_user; export XDG_CACHE_HOME=/; warned "warning: no cache: /kheadersfs: permission denied"`},
 		{"that all may write to", `be_user; as_user mkdir -m 777 "$DIR/home/open"; warned "warning: no cache: $DIR/home/open: others may write to it (mode 0777)" --cache-dir "$DIR/home/open"`},
@@ -33,6 +30,7 @@ func TestCacheDirs(t *testing.T) {
 			dir := worldReadable(t)
 			inNamespace(t, withFstab+`
 user=
+unset CACHE_DIRECTORY
 mkdir "$DIR/home"; chown 65534 "$DIR/home" "$MNT"
 be_user() { user=as_user; }
 mounted() { $user "$EXE" "$@" "$ARCHIVE" "$MNT" 2>"$DIR/err"; $user cat "$MNT/include/linux/kconfig.h"; }
@@ -48,8 +46,9 @@ used() {
 	[ "$(stat -c %Y "$to/$HASH.v1.tar.zst")" -gt 1000000000 ]
 }
 unused() { mounted "$@"; unmounted; gone; is "$(cat "$DIR/err")" ""; }
-warned() { want=$1; shift; mounted "$@"; unmounted; gone; is "$(cat "$DIR/err")" "kheadersfs: $want"; }
-`+test.script, "EXE="+program, "ARCHIVE="+archive, "HASH="+hash, "MNT="+mountpoint(t), "DIR="+dir, "FSTAB=")
+warned() { want=$1; shift; mounted "$@"; unmounted; gone; is "$(cat "$DIR/err")" "kheadersfs: $want
+hint: --cache-dir DIR uses another directory, --no-cache none"; }
+`+test.script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "HASH="+hash, "MNT="+mountpoint(t), "DIR="+dir, "FSTAB=")
 		})
 	}
 }

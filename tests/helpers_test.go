@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	scratch = dir
+	// Nothing that a test mounts is kept in the cache of root or of a user.
+	os.Setenv("CACHE_DIRECTORY", filepath.Join(dir, "cache"))
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -74,12 +76,11 @@ func (o *once) get(t testing.TB, name string, build func(path string) error) str
 
 var program, raceProgram, stock, unpacked once
 
-// kheadersfs returns the path of the program, which keeps nothing in root's cache
-// unless it is told a directory.
+// kheadersfs returns the path of the program.
 func kheadersfs(t testing.TB) string {
 	t.Helper()
 	return program.get(t, "kheadersfs", func(path string) error {
-		return output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-X main.systemCache=", "-o", path, "../cmd/kheadersfs"))
+		return output(exec.Command("env", "CGO_ENABLED=0", "go", "build", "-o", path, "../cmd/kheadersfs"))
 	})
 }
 
@@ -87,7 +88,7 @@ func kheadersfs(t testing.TB) string {
 func kheadersfsRace(t testing.TB) string {
 	t.Helper()
 	return raceProgram.get(t, "kheadersfs-race", func(path string) error {
-		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-ldflags", "-X main.systemCache=", "-o", path, "../cmd/kheadersfs"))
+		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-o", path, "../cmd/kheadersfs"))
 	})
 }
 
@@ -213,11 +214,15 @@ func worldReadable(t testing.TB) string {
 	return dir
 }
 
-// mount mounts an archive, and returns the mount point.
+// mount mounts an archive, and returns the mount point. It keeps nothing for the
+// next mount, unless flags say where.
 func mount(t testing.TB, archive string, flags ...string) string {
 	t.Helper()
 	needMounts(t)
 	dir := mountpoint(t)
+	if len(flags) == 0 {
+		flags = []string{"--no-cache"}
+	}
 	_, stderr, status := run(t, append(flags, archive, dir)...)
 	if status != 0 || stderr != "" {
 		t.Fatalf("mounting %s: exit status %d\n%s", archive, status, stderr)

@@ -135,7 +135,7 @@ func TestReaders(t *testing.T) {
 		t.Run(procs, func(t *testing.T) {
 			mnt := mountpoint(t)
 			report := filepath.Join(t.TempDir(), "race")
-			cmd := exec.Command(kheadersfsRace(t), archive, mnt)
+			cmd := exec.Command(kheadersfsRace(t), "--no-cache", archive, mnt)
 			cmd.Env = append(os.Environ(), procs, "GORACE=log_path="+report)
 			if _, stderr, status := runCmd(t, cmd); status != 0 {
 				t.Fatal(stderr)

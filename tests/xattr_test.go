@@ -26,7 +26,7 @@ func mountLogged(t testing.TB, archive string) (mnt string, requests func(expr s
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	check(t, err)
 	defer log.Close()
-	cmd := exec.Command(kheadersfs(t), "-f", "-v", "--debug", archive, mnt)
+	cmd := exec.Command(kheadersfs(t), "-f", "-v", "--debug", "--no-cache", archive, mnt)
 	cmd.Stderr = log
 	check(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })

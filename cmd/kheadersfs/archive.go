@@ -3,12 +3,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -16,25 +16,58 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/source"
 )
 
-// isFind tells whether a SOURCE means that it is to be found. fstab needs
-// something in its first field.
+// A lookup says which archive to find when SOURCE names none.
+type lookup struct {
+	release string // of the kernel; empty: the running one
+	root    string // the directory below which a host's root lies; empty: /
+}
+
+func (l *lookup) define(flags *pflag.FlagSet) {
+	flags.Var(text{&l.release, "R"}, "release", "find the headers of kernel R instead of the running one's")
+	flags.Var(text{&l.root, "DIR"}, "root", "look for the kernel's headers below DIR, a host's root")
+}
+
+// wanted returns the release of the kernel whose headers are looked for.
+func (l *lookup) wanted() (string, error) {
+	if l.release != "" {
+		return l.release, nil
+	}
+	return source.Running()
+}
+
+// isFind reports whether a SOURCE means that the archive is to be found. fstab
+// needs a word in its first field.
 func isFind(src string) bool {
 	return src == "" || src == "auto" || src == "none" || src == "kheaders"
 }
 
-// openArchive opens src, or finds the archive of a release, which is the
-// running kernel's if it is empty.
-func openArchive(src, release string) (*source.Archive, error) {
-	if !isFind(src) {
-		path, err := filepath.Abs(src)
-		if err != nil {
-			return nil, err
-		}
-		return source.Open(path)
+// openArchive opens the archive that src names, or finds one.
+func openArchive(src string, l lookup) (*source.Archive, error) {
+	if isFind(src) {
+		return findArchive(l)
 	}
-	release, err := runningOr(release)
+	path, err := filepath.Abs(src)
 	if err != nil {
 		return nil, err
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil && strings.Contains(src, "://"):
+		return nil, withHint(usageErrorf("SOURCE %s is a URL and not a path", src), "download it first")
+	case err == nil && st.IsDir():
+		return nil, withHint(fmt.Errorf("SOURCE %s is a directory", src),
+			"use it as it is, or make an archive of it: kheadersfs pack -o kheaders.tar.xz "+src)
+	}
+	return source.Open(path)
+}
+
+func findArchive(l lookup) (*source.Archive, error) {
+	release, err := l.wanted()
+	if err != nil {
+		return nil, err
+	}
+	if l.root != "" { // MERGE: these lines go, and source.Find becomes source.FindIn(l.root, release)
+		return nil, usageErrorf("--root %s is not supported yet", l.root)
 	}
 	a, err := source.Find(release)
 	if errors.Is(err, source.ErrRelease) {
@@ -49,118 +82,32 @@ func openArchive(src, release string) (*source.Archive, error) {
 	return a, err
 }
 
-// runningOr returns the release that is asked for, or else the running kernel's.
-func runningOr(release string) (string, error) {
-	if release != "" {
-		return release, nil
+// load opens or finds an archive and makes a tree of it.
+func load(src string, l lookup) (*source.Archive, *index.Tree, error) {
+	a, err := openArchive(src, l)
+	if err != nil {
+		return nil, nil, err
 	}
-	return source.Running()
-}
-
-// load makes a tree of an archive. Errors name its file.
-func load(a *source.Archive) (*index.Tree, error) {
 	t, err := index.Open(a, a.Size())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", a.Path, err)
+		return nil, nil, fmt.Errorf("%s: %w", a.Path, err)
 	}
-	return t, nil
+	return a, t, nil
 }
 
-// archiveFlags are those of the commands that only read.
-func archiveFlags(name string) (flags *pflag.FlagSet, release *string) {
-	flags = pflag.NewFlagSet(name, pflag.ContinueOnError)
-	return flags, flags.String("release", "", "")
-}
-
-// archiveInfo is what info --json prints. Keys are only ever added.
-type archiveInfo struct {
-	Path     string `json:"path"`     // the file that holds the archive
-	Kind     string `json:"kind"`     // archive, module, or kernel image
-	Offset   int64  `json:"offset"`   // of the archive in the file (unpacked, if it is packed)
-	Size     int    `json:"size"`     // of the archive, in bytes
-	Release  string `json:"release"`  // of the kernel, from utsrelease.h; empty if that is missing
-	Streams  int    `json:"streams"`  // xz streams; 0 in a cache file
-	Blocks   int    `json:"blocks"`   // xz blocks, or zstd frames
-	Check    string `json:"check"`    // none, CRC32, CRC64, or SHA-256; of the first stream; XXH64 in a cache file
-	Index    bool   `json:"index"`    // the archive carries one, and is read block by block
-	Entries  int    `json:"entries"`  // files, directories and links, the top directory too
-	Files    int64  `json:"files"`    // bytes in all files together
-	Unpacked int64  `json:"unpacked"` // size of the tar, in bytes
-}
-
-func infoCommand(args []string, stdout, _ io.Writer) error {
-	flags, release := archiveFlags("info")
-	asJSON := flags.Bool("json", false, "")
-	if done, err := parse(flags, args, 0, 1, stdout); done || err != nil {
-		return err
-	}
-	a, err := openArchive(flags.Arg(0), *release)
-	if err != nil {
-		return err
-	}
-	f, err := index.Parse(a, a.Size())
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.Path, err)
-	}
-	t, err := f.Open()
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.Path, err)
-	}
-	l := f.Layout()
-	kernel, err := t.Release()
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.Path, err)
-	}
-	info := archiveInfo{
-		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: kernel,
-		Streams: l.Streams, Blocks: l.Blocks, Check: l.Check,
-		Index: l.Index, Entries: t.Len(), Files: t.Bytes, Unpacked: l.Unpacked,
-	}
-	if *asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(info)
-	}
-	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "archive\t%s\n", info.Path)
-	if info.Kind != source.KindArchive {
-		fmt.Fprintf(w, "in a\t%s, at byte %d\n", info.Kind, info.Offset)
-	}
-	fmt.Fprintf(w, "size\t%d bytes\n", info.Size)
-	fmt.Fprintf(w, "kernel\t%s\n", info.Release)
-	if info.Streams > 0 {
-		fmt.Fprintf(w, "xz\t%d streams, %d blocks, check %s\n", info.Streams, info.Blocks, info.Check)
-	} else {
-		fmt.Fprintf(w, "zstd\t%d frames, check %s\n", info.Blocks, info.Check)
-	}
-	if info.Index {
-		fmt.Fprintf(w, "index\tin the archive: blocks are decoded as they are read\n")
-	}
-	fmt.Fprintf(w, "entries\t%d\n", info.Entries)
-	fmt.Fprintf(w, "unpacked\t%d bytes, %d of them in files\n", info.Unpacked, info.Files)
-	return w.Flush()
-}
-
-func verifyCommand(args []string, stdout, stderr io.Writer) error {
-	flags, release := archiveFlags("verify")
-	if done, err := parse(flags, args, 0, 1, stdout); done || err != nil {
-		return err
-	}
-	a, err := openArchive(flags.Arg(0), *release)
-	if err != nil {
-		return err
-	}
-	err = index.Verify(a, a.Size())
-	if err == nil {
-		_, err = fmt.Fprintf(stdout, "%s: OK\n", a.Path)
-		return err
-	}
-	fmt.Fprintf(stderr, "kheadersfs: %s: %v\n", a.Path, err)
-	var damage *index.DamageError
-	if errors.As(err, &damage) {
-		for _, line := range damage.Lines() {
-			fmt.Fprintln(stdout, line)
+// writeFile writes the bytes of a file to w, by way of buf.
+func writeFile(w io.Writer, t *index.Tree, id index.ID, buf []byte) error {
+	for off := int64(0); ; {
+		n, err := t.ReadAt(id, buf, off)
+		if err != nil && err != io.EOF {
+			return err
 		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return bare(err)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		off += int64(n)
 	}
-	return exitStatus(1)
 }

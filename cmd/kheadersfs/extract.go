@@ -5,42 +5,55 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/index"
 )
 
-func extractCommand(args []string, stdout, _ io.Writer) error {
-	flags, release := archiveFlags("extract")
-	if done, err := parse(flags, args, 1, 2, stdout); done || err != nil {
-		return err
+const extractHelp = `DIR must not exist. It is there when the whole copy is, or not at all.
+`
+
+func defineExtract(flags *pflag.FlagSet) func(*call) error {
+	var l lookup
+	l.define(flags)
+	return func(c *call) error {
+		dir, err := filepath.Abs(c.operands[1])
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(dir); err == nil {
+			return withHint(fmt.Errorf("%s: is there already", dir), "name a directory that does not exist")
+		}
+		if err := checkParent(dir); err != nil {
+			return err
+		}
+		_, t, err := load(c.operands[0], l)
+		if err != nil {
+			return err
+		}
+		return extract(t, dir)
 	}
-	src, dir := "", flags.Arg(0)
-	if flags.NArg() == 2 {
-		src, dir = flags.Arg(0), flags.Arg(1)
+}
+
+// checkParent reports why nothing could be made at path, before any work is done.
+func checkParent(path string) error {
+	dir := filepath.Dir(path)
+	err := unix.Faccessat(unix.AT_FDCWD, dir+"/.", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	if err == nil {
+		return nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return err
+	wrapped := fmt.Errorf("%s: directory %s: %w", path, dir, err)
+	if errors.Is(err, os.ErrNotExist) {
+		return withHint(wrapped, "mkdir -p "+dir)
 	}
-	if _, err := os.Lstat(dir); err == nil {
-		return withHint(fmt.Errorf("%s: is there already", dir), "name a directory that does not exist")
-	}
-	a, err := openArchive(src, *release)
-	if err != nil {
-		return err
-	}
-	t, err := load(a)
-	if err != nil {
-		return err
-	}
-	return extract(t, dir)
+	return wrapped
 }
 
 // extract writes the tree to dir: under another name beside it first, private
@@ -52,84 +65,87 @@ func extract(t *index.Tree, dir string) (err error) {
 
 	part, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".part-")
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", dir, bare(err))
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.RemoveAll(part))
 		}
 	}()
-	if err := extractInto(t, part, stop); err != nil {
+	x := &extractor{t, part, dir, make([]byte, 1<<20)}
+	if err := x.run(stop); err != nil {
 		return err
 	}
 	err = unix.Renameat2(unix.AT_FDCWD, part, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
 	if err != nil {
-		return &os.LinkError{Op: "rename", Old: part, New: dir, Err: err}
+		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return nil
 }
 
-func extractInto(t *index.Tree, part string, stop <-chan os.Signal) error {
-	path := func(id index.ID) string { return filepath.Join(part, t.Path(id)) }
-	buf := make([]byte, 1<<20)
-	for i := range t.Len() {
+// An extractor writes a tree to the directory part, and its errors name dir instead.
+type extractor struct {
+	t         *index.Tree
+	part, dir string
+	buf       []byte
+}
+
+func (x *extractor) path(id index.ID) string { return filepath.Join(x.part, x.t.Path(id)) }
+
+func (x *extractor) error(id index.ID, err error) error {
+	return fmt.Errorf("%s: %w", filepath.Join(x.dir, x.t.Path(id)), bare(err))
+}
+
+func (x *extractor) run(stop <-chan os.Signal) error {
+	for i := range x.t.Len() {
 		select {
 		case s := <-stop:
 			return fmt.Errorf("stopped by a signal: %v", s)
 		default:
 		}
-		id := index.ID(i)
-		e := t.Entry(id)
-		var err error
-		switch {
-		case id == index.Root:
-		case e.IsDir():
-			err = os.Mkdir(path(id), 0o700)
-		case e.Ino != id:
-			err = os.Link(path(e.Ino), path(id))
-		case e.IsLink():
-			err = os.Symlink(t.Target(id), path(id))
-		default:
-			err = extractFile(t, id, path(id), buf)
-		}
-		if err != nil {
-			return err
+		if err := x.make(index.ID(i)); err != nil {
+			return x.error(index.ID(i), err)
 		}
 	}
-	// Last, and from the leaves to the root: what is written into a directory
-	// changes its time.
-	for i := t.Len() - 1; i >= 0; i-- {
-		id := index.ID(i)
-		e := t.Entry(id)
-		if !e.IsLink() {
-			if err := os.Chmod(path(id), os.FileMode(e.Mode&0o777)); err != nil {
-				return err
-			}
-		}
-		times := []unix.Timespec{{Sec: e.Sec, Nsec: int64(e.Nsec)}, {Sec: e.Sec, Nsec: int64(e.Nsec)}}
-		err := unix.UtimesNanoAt(unix.AT_FDCWD, path(id), times, unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil {
-			return &os.PathError{Op: "utimensat", Path: path(id), Err: err}
+	// Last, and from the leaves to the root: writing into a directory changes its
+	// time.
+	for i := x.t.Len() - 1; i >= 0; i-- {
+		if err := x.setAttributes(index.ID(i)); err != nil {
+			return x.error(index.ID(i), err)
 		}
 	}
 	return nil
 }
 
-func extractFile(t *index.Tree, id index.ID, path string, buf []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (x *extractor) make(id index.ID) error {
+	e := x.t.Entry(id)
+	switch {
+	case id == index.Root:
+		return nil
+	case e.IsDir():
+		return os.Mkdir(x.path(id), 0o700)
+	case e.Ino != id:
+		return os.Link(x.path(e.Ino), x.path(id))
+	case e.IsLink():
+		return os.Symlink(x.t.Target(id), x.path(id))
+	}
+	f, err := os.OpenFile(x.path(id), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	for off := int64(0); err == nil; {
-		var n int
-		n, err = t.ReadAt(id, buf, off)
-		off += int64(n)
-		if _, werr := f.Write(buf[:n]); werr != nil {
-			err = werr
+	return errors.Join(writeFile(f, x.t, id, x.buf), f.Close())
+}
+
+func (x *extractor) setAttributes(id index.ID) error {
+	e := x.t.Entry(id)
+	if !e.IsLink() {
+		if err := os.Chmod(x.path(id), os.FileMode(e.Mode&0o777)); err != nil {
+			return err
 		}
 	}
-	if err == io.EOF {
-		err = nil
+	mtime, err := unix.TimeToTimespec(time.Unix(e.Sec, int64(e.Nsec)))
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, f.Close())
+	return unix.UtimesNanoAt(unix.AT_FDCWD, x.path(id), []unix.Timespec{mtime, mtime}, unix.AT_SYMLINK_NOFOLLOW)
 }

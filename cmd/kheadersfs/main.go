@@ -5,7 +5,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,143 +17,140 @@ import (
 // Set by the Makefile.
 var version, commit string
 
-const usage = `Usage: kheadersfs [flags] [SOURCE] MOUNTPOINT
-       kheadersfs info [--json] [SOURCE]
-       kheadersfs verify [SOURCE]
-       kheadersfs extract [SOURCE] DIR
-       kheadersfs pack [--objtree DIR] [--keep-comments] [--jobs N] -o FILE TREE
-
-Mounts the headers that a kernel carries, as a tree that compilers read.
-
-SOURCE is a headers archive (.tar.xz, or a cache file), a kheaders module (.ko,
-.ko.gz, .ko.xz, .ko.zst), or an uncompressed kernel image (vmlinux, arm64 Image).
-Without it, or with the word auto, none or kheaders, it is found: in /sys/kernel
-or /proc, or in the kheaders module under /lib/modules, which is read, not loaded.
-
-  info      tells where the archive is and what is in it (--json: for programs)
-  verify    decodes everything and looks at every checksum
-  extract   makes a plain copy in DIR, which must not exist
-  pack      makes an archive that is read block by block of a kernel's build
-            directory or source tree (built in --objtree), or of another archive
-
-Flags:
-`
-
-const usageEnd = `
-Unmount with umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT if you are not root.
-In /etc/fstab:  kheaders  /usr/src/kheaders  fuse.kheadersfs  defaults  0  0
-Exit status: 0 done, 1 failed, 2 wrong usage.
-`
-
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	err := dispatch(os.Args[1:], os.Stdout, os.Stderr)
+	os.Exit(report(err, os.Stderr))
 }
 
-// A usageError is about how the command was called.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
-
-func usageErrorf(format string, args ...any) error {
-	return usageError(fmt.Sprintf(format, args...))
+// A command is what the first argument names.
+type command struct {
+	name     string
+	usage    string   // operands, and what is required of flags
+	operands []string // their names; those in front of the last required ones may be left out
+	required int
+	help     string // one line
+	more     string // paragraphs for help COMMAND
+	// define adds the flags of the command. What it returns runs the command
+	// when they are parsed.
+	define func(flags *pflag.FlagSet) func(c *call) error
 }
 
-// A hintError carries the next step for the user.
-type hintError struct {
-	err  error
-	hint string
+// A call is one run of a command.
+type call struct {
+	args           []string // behind the name of the command
+	named          bool     // the command was named
+	operands       []string // one for each of the command's, empty if it was left out
+	stdout, stderr io.Writer
 }
 
-func (e *hintError) Error() string { return e.err.Error() }
-func (e *hintError) Unwrap() error { return e.err }
-
-// An exitStatus ends a command of which everything has been told already.
-type exitStatus int
-
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
-func withHint(err error, hint string) error { return &hintError{err, hint} }
-
-func run(args []string, stdout, stderr io.Writer) int {
-	err := dispatch(args, stdout, stderr)
-	if err == nil {
-		return 0
+// commands returns all commands, in the order of the help. The first one runs
+// when no command is named.
+func commands() []*command {
+	return []*command{
+		{"mount", "[SOURCE] MOUNTPOINT", []string{"SOURCE", "MOUNTPOINT"}, 1,
+			"mount the headers; mount in front can be left out", mountHelp, defineMount},
+		{"info", "[SOURCE]", []string{"SOURCE"}, 0,
+			"print where the archive is and what is in it", infoHelp, defineInfo},
+		{"verify", "[SOURCE]", []string{"SOURCE"}, 0,
+			"decode everything and check every checksum", verifyHelp, defineVerify},
+		{"extract", "[SOURCE] DIR", []string{"SOURCE", "DIR"}, 1,
+			"copy the tree into the new directory DIR", extractHelp, defineExtract},
+		{"pack", "-o FILE TREE", []string{"TREE"}, 1,
+			"make an archive that is read block by block", packHelp, definePack},
+		{"help", "[COMMAND]", []string{"COMMAND"}, 0,
+			"print this help, or that of a command", "", defineHelp},
+		{"version", "", nil, 0,
+			"print version, commit and Go version", "", defineVersion},
 	}
-	var status exitStatus
-	if errors.As(err, &status) {
-		return int(status)
+}
+
+// commandNamed returns nil if there is no such command.
+func commandNamed(name string) *command {
+	for _, cmd := range commands() {
+		if cmd.name == name {
+			return cmd
+		}
 	}
-	fmt.Fprintf(stderr, "kheadersfs: %v\n", err)
-	var hint *hintError
-	var usage usageError
-	isUsage := errors.As(err, &usage)
-	switch {
-	case errors.As(err, &hint):
-		fmt.Fprintf(stderr, "hint: %s\n", hint.hint)
-	case isUsage:
-		fmt.Fprintln(stderr, "hint: kheadersfs --help")
-	}
-	if isUsage {
-		return 2
-	}
-	return 1
+	return nil
 }
 
 func dispatch(args []string, stdout, stderr io.Writer) error {
-	command := mountCommand
-	if len(args) > 0 {
-		switch args[0] {
-		case "info":
-			command, args = infoCommand, args[1:]
-		case "verify":
-			command, args = verifyCommand, args[1:]
-		case "extract":
-			command, args = extractCommand, args[1:]
-		case "pack":
-			command, args = packCommand, args[1:]
-		}
+	if len(args) == 0 {
+		return withHint(usageErrorf("MOUNTPOINT is missing"), "kheadersfs --help")
 	}
-	return command(args, stdout, stderr)
+	if args[0] == "umount" || args[0] == "unmount" {
+		return withHint(usageErrorf("kheadersfs does not unmount"), "umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT if you are not root")
+	}
+	cmd := commandNamed(args[0])
+	switch {
+	case cmd != nil:
+		return cmd.run(args[1:], true, stdout, stderr)
+	case args[0] == "--help" || args[0] == "-h":
+		return printOverview(stdout)
+	}
+	return commands()[0].run(args, false, stdout, stderr)
 }
 
-// parse parses the arguments of a command, of which there may be min to max
-// besides the flags. done is true when --help or --version was all.
-func parse(flags *pflag.FlagSet, args []string, min, max int, stdout io.Writer) (done bool, err error) {
-	help := flags.BoolP("help", "h", false, "show this text")
-	showVersion := flags.Bool("version", false, "show version, commit and Go")
-	flags.SortFlags = false
-	flags.Usage = func() {}
+// run parses the arguments of a command and runs it. named is false for the mount
+// that no command was named for.
+func (cmd *command) run(args []string, named bool, stdout, stderr io.Writer) error {
+	flags, start := cmd.flags()
 	if err := flags.Parse(args); err != nil {
-		return false, usageErrorf("%v", err)
+		return cmd.withHint(flagError(flags, err))
 	}
-	empty := func(name string) bool {
-		f := flags.Lookup(name)
-		return f != nil && f.Changed && f.Value.String() == ""
+	if isSet(flags, "help") {
+		return cmd.printHelp(flags, stdout)
 	}
-	switch n := flags.NArg(); {
-	case *help:
-		all := newMountFlags(&mountConfig{})
-		all.SortFlags = false
-		all.AddFlag(flags.Lookup("help"))
-		all.AddFlag(flags.Lookup("version"))
-		_, err := fmt.Fprint(stdout, usage, all.FlagUsages(), usageEnd)
-		return true, err
-	case *showVersion:
-		_, err := fmt.Fprintln(stdout, versionLine())
-		return true, err
-	case empty("release"):
-		return false, usageErrorf("--release names no release")
-	case empty("cache-dir"):
-		return false, usageErrorf("--cache-dir names no directory")
-	case n < min:
-		return false, usageErrorf("too few arguments")
-	case n > max:
-		return false, usageErrorf("too many arguments: %q", flags.Args()[max:])
+	if isSet(flags, "version") {
+		return printVersion(stdout)
 	}
-	return false, nil
+	operands, err := cmd.place(flags.Args())
+	if err == nil {
+		err = start(&call{args, named, operands, stdout, stderr})
+	}
+	return cmd.withHint(err)
 }
 
-func versionLine() string {
+// place returns an operand for each name that the command has for them.
+func (cmd *command) place(args []string) ([]string, error) {
+	most := len(cmd.operands)
+	switch {
+	case len(args) > most:
+		return nil, usageErrorf("too many arguments: %q", args[most:])
+	case len(args) < cmd.required:
+		return nil, usageErrorf("%s is missing", cmd.operands[most-cmd.required+len(args)])
+	}
+	operands := make([]string, most)
+	left := most - len(args)
+	if cmd.required == 0 {
+		left = 0
+	}
+	for i, arg := range args {
+		name := cmd.operands[left+i]
+		if arg == "" {
+			return nil, usageErrorf("%s is an empty string", name)
+		}
+		if arg == "-" {
+			return nil, withHint(usageErrorf("%s cannot be standard input or output", name), "name a file; one that is called - is ./-")
+		}
+		operands[left+i] = arg
+	}
+	return operands, nil
+}
+
+// withHint gives a usage error without a hint one that leads to the command's help.
+func (cmd *command) withHint(err error) error {
+	if isUsage(err) && hintOf(err) == "" {
+		return withHint(err, "kheadersfs help "+cmd.name)
+	}
+	return err
+}
+
+func defineVersion(*pflag.FlagSet) func(*call) error {
+	return func(c *call) error { return printVersion(c.stdout) }
+}
+
+func printVersion(w io.Writer) error {
 	v, c := version, commit
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v = cmp.Or(v, info.Main.Version)
@@ -164,6 +160,7 @@ func versionLine() string {
 			}
 		}
 	}
-	return fmt.Sprintf("kheadersfs %s (commit %s, %s %s/%s)",
+	_, err := fmt.Fprintf(w, "kheadersfs %s (commit %s, %s %s/%s)\n",
 		cmp.Or(v, "unknown"), cmp.Or(c, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }

@@ -3,65 +3,106 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"math"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/kheadersfs/kheadersfs/fs"
-	"github.com/kheadersfs/kheadersfs/index"
-	"github.com/kheadersfs/kheadersfs/index/cache"
 )
 
-func mountCommand(args []string, stdout, stderr io.Writer) error {
-	var c mountConfig
-	flags := newMountFlags(&c)
-	if done, err := parse(flags, args, 1, 2, stdout); done || err != nil {
-		return err
+const mountHelp = `The command returns when the mount answers, and serves it in the background.
+What was decoded is kept for the next mount: without --cache-dir, in
+$CACHE_DIRECTORY if that is set, /var/cache/kheadersfs if root mounts, or else
+in kheadersfs below $XDG_CACHE_HOME or ~/.cache.
+
+Words of -o, as in /etc/fstab, are the long flags, as release=R,strict, and
+  noexec         programs in the tree may not be executed
+  nosymfollow    symbolic links are not followed
+  allow_other    other users may read the tree; always so if root mounts
+  context=, fscontext=, defcontext=, rootcontext=    labels of SELinux
+
+Other words of mount(8) and of libfuse are ignored where they change nothing
+here: defaults, rw, noatime, nofail, user, x-*, nonempty, fsname=, max_read=
+and so on.
+`
+
+func defineMount(flags *pflag.FlagSet) func(*call) error {
+	c := &mountConfig{}
+	words := c.words()
+	flags.AddFlagSet(words)
+	options := flags.StringArrayP("options", "o", nil, "mount `OPTIONS`, as in /etc/fstab")
+	flags.IntVar(&c.readyFD, "ready-fd", -1, "")
+	flags.Lookup("ready-fd").Hidden = true
+	flags.Bool("version", false, "print version, commit and Go version")
+	return func(call *call) error {
+		if err := c.applyOptions(words, *options); err != nil {
+			return err
+		}
+		c.source, c.mountpoint = call.operands[0], call.operands[1]
+		if c.readyFD < 0 {
+			if err := c.checkOperands(call.named); err != nil {
+				return err
+			}
+			if !c.foreground {
+				return background(call.args, c.mountpoint)
+			}
+		}
+		logger := newLogger(call.stderr)
+		m, err := mount(c, logger)
+		if err != nil {
+			return err
+		}
+		return m.serve(c, logger)
 	}
-	if err := c.applyOptions(); err != nil {
-		return err
+}
+
+// checkOperands finds operands that are not meant as they stand: a misspelt
+// command, unless mount was named, a mount point left out, and the wrong order.
+func (c *mountConfig) checkOperands(named bool) error {
+	first := cmp.Or(c.source, c.mountpoint)
+	if _, err := os.Lstat(first); errors.Is(err, os.ErrNotExist) {
+		switch {
+		case c.source == "" && isFind(first):
+			return usageErrorf("MOUNTPOINT is missing")
+		case named || isFind(first) || strings.ContainsAny(first, "/."):
+		case commandNamed(first) != nil:
+			return withHint(usageErrorf("the command %s must come first", first), "kheadersfs help "+first)
+		default:
+			return unknownCommand(first)
+		}
 	}
-	c.mountpoint = flags.Arg(0)
-	if flags.NArg() == 2 {
-		c.source, c.mountpoint = flags.Arg(0), flags.Arg(1)
+	if st, err := os.Stat(c.mountpoint); err != nil || !st.Mode().IsRegular() {
+		return nil
 	}
-	if !c.foreground && c.readyFD < 0 {
-		return background(args, c.mountpoint)
+	if c.source == "" {
+		return withHint(usageErrorf("MOUNTPOINT is missing: %s is a file", c.mountpoint), "kheadersfs "+c.mountpoint+" MOUNTPOINT")
 	}
-	logger := newLogger(stderr)
-	m, err := mount(&c, logger)
-	if err != nil {
-		return err
+	if st, err := os.Stat(c.source); err == nil && st.IsDir() {
+		return withHint(usageErrorf("mount point %s: not a directory", c.mountpoint),
+			"SOURCE comes first: kheadersfs "+c.mountpoint+" "+c.source)
 	}
-	return m.serve(&c, logger)
+	return nil
 }
 
 func newLogger(w io.Writer) *log.Logger {
 	return log.New(w, "kheadersfs: ", log.Lmsgprefix)
 }
 
-// A mounted tree.
-type mounted struct {
-	*fs.Mounted
-	dir     string
-	signals chan os.Signal
-	tree    *index.Tree
-	kept    *cache.Cache
-}
-
 // mount does everything up to a mount that answers.
 func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
-	// Until the mount answers there is no garbage that is worth the time, unless
-	// it is much.
+	// Until the mount answers, collecting garbage is a waste of time, unless
+	// there is much of it.
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(32 << 20)
 
@@ -79,18 +120,18 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err := checkFUSE(dir); err != nil {
 		return nil, err
 	}
-	a, err := openArchive(c.source, c.release)
+	a, err := openArchive(c.source, c.lookup)
 	if err != nil {
 		return nil, err
 	}
 	step("found a headers archive of %d bytes in the %s %s", len(a.Data), a.Kind, a.Path)
-	t, kept, err := loadCached(a, dir, c, logger)
+	t, kept, from, err := loadCached(a, dir, c, logger)
 	if err != nil {
 		return nil, err
 	}
 	release, releaseErr := t.Release()
-	step("loaded %d entries, %d bytes, of kernel %s", t.Len(), t.Bytes, release)
-	if isFind(c.source) { // one that was named is taken at its word
+	step("loaded %d entries, %d bytes, of kernel %s: %s", t.Len(), t.Bytes, release, from)
+	if isFind(c.source) { // an archive that was named is the one that was meant
 		if releaseErr != nil {
 			return nil, fmt.Errorf("%s: %w", a.Path, releaseErr)
 		}
@@ -98,17 +139,14 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 			return nil, err
 		}
 	}
-	source := "kheaders"
-	if c.source != "" {
-		source = c.source
-		if !isFind(source) {
-			source = a.Path
-		}
+	source := cmp.Or(c.source, "kheaders")
+	if !isFind(source) {
+		source = a.Path
 	}
 	// From here on a signal must not leave a mount behind that nobody serves.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	// Somebody who started at the same time may have been quicker.
+	// Another process that started at the same time may have mounted already.
 	unlock := lockMountpoint(dir)
 	defer unlock()
 	if _, err := prepareMountpoint(dir); err != nil {
@@ -124,23 +162,22 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		Log:         logger,
 	})
 	if err != nil {
-		return nil, mountError(err, dir)
+		return nil, mountError(err, dir, c.allowOther)
 	}
 	step("mounted on %s", dir)
 	return &mounted{Mounted: mnt, dir: dir, signals: signals, tree: t, kept: kept}, nil
 }
 
-// saveMemory has garbage collected when there is so much of it, in percent of what
-// lives on: a few megabytes in few pieces, so that little costs little.
+// saveMemory makes the collector run when garbage reaches the given percentage of
+// what is in use: a few megabytes in few pieces, which costs little time.
 func saveMemory(percent int) {
 	debug.SetGCPercent(percent)
 	debug.SetMemoryLimit(math.MaxInt64)
 }
 
-// checkRelease compares the release of headers that were found with what was
-// looked for.
+// checkRelease compares the release of headers that were found with the wanted one.
 func checkRelease(c *mountConfig, path, got string, logger *log.Logger) error {
-	want, err := runningOr(c.release)
+	want, err := c.wanted()
 	if err != nil || got == want {
 		return err
 	}
@@ -152,100 +189,4 @@ func checkRelease(c *mountConfig, path, got string, logger *log.Logger) error {
 	}
 	logger.Printf("warning: %s: headers of %s instead of %s", path, got, want)
 	return nil
-}
-
-// checkFUSE finds out what would make mounting fail, before any work is done.
-func checkFUSE(dir string) error {
-	if fs.IsHandedOver(dir) {
-		return nil
-	}
-	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	switch {
-	case err == nil:
-		return f.Close()
-	case errors.Is(err, os.ErrNotExist):
-		return withHint(err, "modprobe fuse; in a container, pass the device in (--device /dev/fuse)")
-	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ENXIO):
-		return withHint(err, "this kernel has no FUSE loaded: modprobe fuse")
-	case os.Geteuid() != 0: // fusermount3 opens it with the user's rights too
-		return withHint(err, "chmod 0666 /dev/fuse, as udev's rules have it, or mount as root")
-	}
-	return withHint(err, "a container needs the right to use the device (--device /dev/fuse)")
-}
-
-// mountError adds the next step to an error of mounting itself.
-func mountError(err error, dir string) error {
-	if text := err.Error(); strings.HasPrefix(text, "fusermount exited") { // and has told why
-		err = errors.New(strings.TrimSpace(text))
-	}
-	wrapped := fmt.Errorf("mounting on %s: %w", dir, err)
-	var missing *exec.Error
-	switch {
-	case errors.As(err, &missing):
-		return withHint(wrapped, "install fuse3: fusermount3 mounts for users who are not root")
-	case os.Geteuid() == 0 && errors.Is(err, syscall.EPERM):
-		return withHint(wrapped, "mounting needs CAP_SYS_ADMIN: a container must be given it")
-	}
-	return wrapped
-}
-
-// serve returns when the tree has been unmounted, by whoever, and the cache file is
-// written.
-func (m *mounted) serve(c *mountConfig, logger *log.Logger) error {
-	if c.readyFD >= 0 {
-		if err := enterBackground(c.readyFD, logger); err != nil {
-			m.Unmount()
-			return err
-		}
-	}
-	saveMemory(10)
-	debug.FreeOSMemory()
-	m.kept.Keep(m.tree)
-	done := make(chan struct{})
-	go func() {
-		m.Wait()
-		close(done)
-	}()
-	if !m.stopped(done, logger) {
-		return nil
-	}
-	written := make(chan struct{})
-	go func() {
-		m.kept.Wait()
-		close(written)
-	}()
-	select {
-	case <-written:
-	case <-m.signals:
-	}
-	return nil
-}
-
-// stopped returns when the tree has been unmounted, which done tells, or when it is
-// to be served no longer all the same, by signals: then it is false.
-func (m *mounted) stopped(done <-chan struct{}, logger *log.Logger) bool {
-	select {
-	case <-done:
-		return true
-	case <-m.signals:
-	}
-	if fs.IsHandedOver(m.dir) {
-		return false // whose mount it is ends with us
-	}
-	if err := m.Unmount(); err != nil {
-		logger.Printf("%v: serving it until it is unmounted, or until another signal", err)
-	} else {
-		select {
-		case <-done:
-			return true
-		case <-time.After(200 * time.Millisecond):
-			logger.Printf("files are still open below %s: serving them until they are closed, or until another signal", m.dir)
-		}
-	}
-	select {
-	case <-done:
-		return true
-	case <-m.signals:
-		return false
-	}
 }

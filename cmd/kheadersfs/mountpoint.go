@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,9 +16,8 @@ import (
 )
 
 // prepareMountpoint returns the path of a directory that can be mounted on,
-// absolute and without symbolic links. It looks at the directory without
-// triggering an autofs there. A mount of ours whose process has died is taken
-// away; any other is left alone.
+// absolute and without symbolic links. It does not trigger an autofs there. It
+// removes a mount of ours whose process has ended, and leaves any other alone.
 func prepareMountpoint(dir string) (string, error) {
 	if fs.IsHandedOver(dir) {
 		return dir, nil
@@ -31,41 +28,53 @@ func prepareMountpoint(dir string) (string, error) {
 	}
 	path, err := resolve(dir)
 	if err != nil {
+		wrapped := fmt.Errorf("mount point %s: %w", dir, bare(err))
 		if errors.Is(err, os.ErrNotExist) {
-			return "", withHint(fmt.Errorf("mount point %s: %w", dir, syscall.ENOENT), "mkdir -p "+dir)
+			return "", withHint(wrapped, "mkdir -p "+dir)
 		}
-		return "", fmt.Errorf("mount point %s: %w", dir, err)
+		return "", wrapped
 	}
-	for {
-		typ, err := mountedOn(path)
-		if err != nil {
-			return "", err
-		}
-		if typ != fs.Type {
-			break
-		}
-		// The kernel keeps attributes for ever: a dead mount can be told only by
-		// a call that is never answered from a cache. It may be dying just now.
-		var st unix.Statfs_t
-		err = unix.Statfs(path, &st)
-		if !errors.Is(err, syscall.ENOTCONN) && !errors.Is(err, syscall.ECONNABORTED) {
-			return "", withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
-		}
-		if err := fs.Detach(path); err != nil {
-			return "", fmt.Errorf("a dead mount on %s: %w", dir, err)
-		}
+	if err := removeDead(path); err != nil {
+		return "", err
 	}
 	switch st, err := os.Stat(path); {
 	case err != nil:
-		return "", fmt.Errorf("mount point %s: %w", dir, errors.Unwrap(err))
+		return "", fmt.Errorf("mount point %s: %w", dir, bare(err))
 	case !st.IsDir():
 		return "", fmt.Errorf("mount point %s: %w", dir, syscall.ENOTDIR)
 	}
 	return path, nil
 }
 
-// resolve is filepath.EvalSymlinks, which works for a directory that a dead
-// FUSE mount lies on too.
+// removeDead detaches mounts of ours on a directory whose processes have ended. It
+// fails if there is a live one. Without /proc a FUSE mount may be somebody else's:
+// then neither mounting over it nor removing it is safe.
+func removeDead(dir string) error {
+	for {
+		typ, err := mountedOn(dir)
+		if err != nil {
+			return err
+		}
+		if typ != fs.Type && typ != someFUSE {
+			return nil
+		}
+		// The kernel keeps attributes for ever: only a call that is never
+		// answered from a cache shows that a mount is dead.
+		var st unix.Statfs_t
+		switch err := unix.Statfs(dir, &st); {
+		case !isDead(err):
+			return withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
+		case typ == someFUSE:
+			return withHint(fmt.Errorf("%s: a dead FUSE mount is on it, and without /proc nothing says whose it is", dir), "umount "+dir)
+		}
+		if err := fs.Detach(dir); err != nil {
+			return fmt.Errorf("a dead mount on %s: %w", dir, err)
+		}
+	}
+}
+
+// resolve is filepath.EvalSymlinks, and also works for a directory with a dead FUSE
+// mount on it.
 func resolve(dir string) (string, error) {
 	path, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, syscall.ENOTCONN) {
@@ -75,10 +84,11 @@ func resolve(dir string) (string, error) {
 	return path, err
 }
 
-// lockMountpoint keeps others of us from mounting on a directory until unlock is
-// called. Anybody who can read the directory could hold the lock, so it is waited
-// for no longer than a mount takes at the very most, and then done without. Below
-// an autofs there is none: opening the directory would wait for the mount.
+// lockMountpoint keeps other processes of this program from mounting on a directory
+// until unlock is called. Anybody who can read the directory could hold the lock, so
+// it waits for at most five seconds, more than a mount takes, and then goes on
+// without. On an autofs there is no lock: opening the directory would wait for the
+// mount.
 func lockMountpoint(dir string) (unlock func()) {
 	unlock = func() {}
 	typ, err := mountedOn(dir)
@@ -95,41 +105,4 @@ func lockMountpoint(dir string) (unlock func()) {
 		}
 	}
 	return func() { f.Close() }
-}
-
-// mountedOn returns the type of the topmost mount on a directory, as
-// /proc/self/mountinfo tells it (proc(5)); nothing if there is none, or no /proc.
-func mountedOn(dir string) (string, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	typ := ""
-	for line := range strings.Lines(string(b)) {
-		front, back, _ := strings.Cut(line, " - ")
-		fields := strings.Fields(front)
-		if len(fields) >= 5 && unescapeMount(fields[4]) == dir {
-			typ, _, _ = strings.Cut(back, " ")
-		}
-	}
-	return typ, nil
-}
-
-// unescapeMount undoes the octal escapes of mountinfo.
-func unescapeMount(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

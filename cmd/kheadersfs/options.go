@@ -3,22 +3,22 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 )
 
-// A mountConfig is what the flags and -o of a mount say.
+// A mountConfig is what the flags, the words of -o and the operands of a mount say.
 type mountConfig struct {
 	foreground bool
-	verbose    bool
-	debug      bool
-	strict     bool
-	release    string
-	cacheDir   string
-	noCache    bool
-	options    []string // the words of -o, not looked at yet
-	readyFD    int      // see daemon.go
+	lookup
+	strict   bool
+	cacheDir string
+	noCache  bool
+	verbose  bool
+	debug    bool
+	readyFD  int // see background.go
 
 	// By -o alone.
 	noExec      bool
@@ -29,49 +29,57 @@ type mountConfig struct {
 	source, mountpoint string
 }
 
-func newMountFlags(c *mountConfig) *pflag.FlagSet {
-	flags := pflag.NewFlagSet("kheadersfs", pflag.ContinueOnError)
-	flags.BoolVarP(&c.foreground, "foreground", "f", false, "stay in the foreground")
-	flags.StringVar(&c.release, "release", "", "find the headers of kernel `R` instead of the running one's")
-	flags.BoolVar(&c.strict, "strict", false, "fail if the headers found are of another release")
-	flags.StringVar(&c.cacheDir, "cache-dir", "", "keep what was decoded in `DIR` (root: /var/cache/kheadersfs, else\nkheadersfs in $XDG_CACHE_HOME or ~/.cache)")
-	flags.BoolVar(&c.noCache, "no-cache", false, "keep it in memory")
-	flags.StringArrayVarP(&c.options, "options", "o", nil, "mount `options`, as in fstab; the flags above too, as release=R,strict")
-	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what was found, and how long each step took")
-	flags.BoolVar(&c.debug, "debug", false, "log each FUSE request")
-	flags.IntVar(&c.readyFD, "ready-fd", -1, "")
-	flags.Lookup("ready-fd").Hidden = true
-	return flags
+// words returns the flags whose names are also words of -o.
+func (c *mountConfig) words() *pflag.FlagSet {
+	words := pflag.NewFlagSet("", pflag.ContinueOnError)
+	words.SortFlags = false
+	words.BoolVarP(&c.foreground, "foreground", "f", false, "stay in the foreground")
+	c.lookup.define(words)
+	words.BoolVar(&c.strict, "strict", false, "fail if the headers found are of another release")
+	words.Var(text{&c.cacheDir, "DIR"}, "cache-dir", "keep what was decoded in DIR")
+	words.BoolVar(&c.noCache, "no-cache", false, "keep what was decoded in memory only")
+	words.BoolVarP(&c.verbose, "verbose", "v", false, "log what was found, and the time of each step")
+	words.BoolVar(&c.debug, "debug", false, "log each FUSE request")
+	return words
 }
 
-// ignored are the words of mount(8) and fstab(5) that say nothing about a
-// filesystem that nobody writes to, that holds no devices, and whose programs
-// gain no privileges. mount(8) removes most of what is only for itself, not all.
-var ignored = map[string]bool{}
+// ignored are words of mount(8) and fstab(5), and options of libfuse (fuse(8)),
+// that change nothing for a filesystem that is read-only, has no devices and no
+// set-user-ID programs, never changes, and does its caching itself. mount(8)
+// removes most of its own words, but not all.
+var ignored = strings.Fields(`
+	defaults ro rw suid nosuid dev nodev exec async sync dirsync
+	atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime
+	iversion noiversion mand nomand silent loud symfollow
+	auto noauto nofail _netdev user nouser users nousers owner noowner group nogroup
+	comment= user= uhelper= helper= default_permissions
 
-func init() {
-	for word := range strings.FieldsSeq(`
-		defaults ro rw suid nosuid dev nodev exec async sync dirsync
-		atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime
-		iversion noiversion mand nomand silent loud symfollow
-		auto noauto nofail _netdev user nouser users nousers owner noowner group nogroup
-		default_permissions`) {
-		ignored[word] = true
-	}
+	nonempty auto_unmount fsname= subtype= max_read= max_write= max_readahead= blksize=
+	kernel_cache auto_cache noauto_cache direct_io writeback_cache no_writeback_cache
+	attr_timeout= entry_timeout= negative_timeout= ac_attr_timeout= noforget remember=
+	big_writes large_read async_read sync_read atomic_o_trunc parallel_direct_writes
+	splice_read splice_write splice_move no_splice_read no_splice_write no_splice_move
+	hard_remove use_ino readdir_ino intr intr_signal= clone_fd max_threads= max_idle_threads=
+	max_background= congestion_threshold= no_remote_lock no_remote_flock no_remote_posix_lock`)
+
+// ownWords are the words that no flag has, but for ignored ones.
+var ownWords = []string{"noexec", "nosymfollow", "allow_other", "context=", "fscontext=", "defcontext=", "rootcontext="}
+
+// refused are words that would change what is seen, with what helps instead.
+var refused = map[string]string{
+	"remount":    "umount it and mount it again: nothing about a mount can change",
+	"allow_root": "use allow_other, which lets root in too",
+	"uid":        "leave it out: files belong to root, and every user can read them",
+	"gid":        "leave it out: files belong to root, and every user can read them",
+	"umask":      "leave it out: the modes of files and directories cannot be changed",
+	"modules":    "leave it out: libfuse's modules are not supported",
 }
-
-// ignoredPrefixes are of words with a value of any kind, or with a name that
-// goes on.
-var ignoredPrefixes = []string{"x-", "X-", "comment=", "user=", "uhelper=", "helper="}
-
-// selinux are the words that mount(2) takes for SELinux.
-var selinux = []string{"context=", "fscontext=", "defcontext=", "rootcontext="}
 
 // applyOptions takes in the words of all -o.
-func (c *mountConfig) applyOptions() error {
-	for _, list := range c.options {
+func (c *mountConfig) applyOptions(words *pflag.FlagSet, lists []string) error {
+	for _, list := range lists {
 		for _, word := range splitOptions(list) {
-			if err := c.applyOption(word); err != nil {
+			if err := c.applyOption(words, word); err != nil {
 				return err
 			}
 		}
@@ -79,59 +87,65 @@ func (c *mountConfig) applyOptions() error {
 	return nil
 }
 
-func (c *mountConfig) applyOption(word string) error {
+func (c *mountConfig) applyOption(words *pflag.FlagSet, word string) error {
 	name, value, hasValue := strings.Cut(word, "=")
+	key := name // as the lists have it
+	if hasValue {
+		key += "="
+	}
+	flag := words.Lookup(name)
 	switch {
-	case word == "" || ignored[word] || hasPrefix(word, ignoredPrefixes):
-	case word == "noexec":
+	case word == "" || slices.Contains(ignored, key) || strings.HasPrefix(word, "x-") || strings.HasPrefix(word, "X-"):
+	case flag != nil:
+		return setFlag(flag, word, value, hasValue)
+	case refused[name] != "":
+		return withHint(usageErrorf("option %q is not supported", word), refused[name])
+	case !slices.Contains(ownWords, key):
+		return unknownOption(words, word, name)
+	case key == "noexec":
 		c.noExec = true
-	case word == "nosymfollow":
+	case key == "nosymfollow":
 		c.noSymfollow = true
-	case word == "allow_other":
+	case key == "allow_other":
 		c.allowOther = true
-	case word == "foreground":
-		c.foreground = true
-	case word == "strict":
-		c.strict = true
-	case word == "verbose":
-		c.verbose = true
-	case word == "debug":
-		c.debug = true
-	case word == "no-cache":
-		c.noCache = true
-	case name == "cache-dir" && hasValue:
-		if value == "" {
-			return usageErrorf("option %q names no directory", word)
-		}
-		c.cacheDir = value
-	case name == "release" && hasValue:
-		if value == "" {
-			return usageErrorf("option %q names no release", word)
-		}
-		c.release = value
-	case hasPrefix(word, selinux):
+	default: // a context of SELinux, for mount(2)
 		c.data = append(c.data, word)
-	case word == "remount":
-		return withHint(usageErrorf("option %q is not supported: nothing about a mount can change", word),
-			"umount it and mount it again")
-	default:
-		return usageErrorf("unknown option %q", word)
 	}
 	return nil
 }
 
-func hasPrefix(word string, prefixes []string) bool {
-	for _, p := range prefixes {
-		if strings.HasPrefix(word, p) {
-			return true
-		}
+// setFlag sets the flag whose name is a word of -o.
+func setFlag(flag *pflag.Flag, word, value string, hasValue bool) error {
+	isBool := flag.Value.Type() == "bool"
+	switch {
+	case isBool && hasValue:
+		return usageErrorf("option %q: %s takes no value", word, flag.Name)
+	case !isBool && !hasValue:
+		return usageErrorf("option %q needs a value: %s=%s", word, flag.Name, flag.Value.Type())
+	case isBool:
+		value = "true"
 	}
-	return false
+	if err := flag.Value.Set(value); err != nil {
+		return usageErrorf("option %q: %v", word, err)
+	}
+	return nil
 }
 
-// splitOptions divides a list at its commas. Those in double quotes don't
-// count, as in an SELinux context (mount(8)), nor those behind a backslash,
-// which goes.
+func unknownOption(words *pflag.FlagSet, word, name string) error {
+	known := flagNames(words)
+	for _, w := range slices.Concat(ownWords, ignored) {
+		known = append(known, strings.TrimSuffix(w, "="))
+	}
+	err := usageErrorf("unknown option %q", word)
+	if near := nearest(name, known); near != "" && near != name {
+		return withHint(err, "did you mean "+near+"? kheadersfs help mount lists the options")
+	}
+	return withHint(err, "kheadersfs help mount lists the options")
+}
+
+// splitOptions divides a list at its commas. A comma in double quotes does not
+// count, as in an SELinux context (mount(8)), nor one behind a backslash, which
+// is removed.
 func splitOptions(list string) []string {
 	var words []string
 	var word strings.Builder

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,54 +15,138 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/kmod/pack"
 )
 
-func packCommand(args []string, stdout, stderr io.Writer) (err error) {
-	var o pack.Options
-	flags := pflag.NewFlagSet("pack", pflag.ContinueOnError)
-	out := flags.StringP("output", "o", "", "")
-	flags.StringVar(&o.Objtree, "objtree", "", "")
-	flags.BoolVar(&o.KeepComments, "keep-comments", false, "")
-	flags.IntVar(&o.BlockSize, "block-size", pack.DefaultBlockSize, "")
-	flags.IntVar(&o.Jobs, "jobs", 0, "")
-	if done, err := parse(flags, args, 1, 1, stdout); done || err != nil {
-		return err
+const packHelp = `TREE is a kernel's build directory, its source tree (with --objtree, if it was
+built elsewhere), or a headers archive to pack anew. FILE is there when it is
+whole, or not at all; - is standard output. The same input gives the same
+bytes, with $SOURCE_DATE_EPOCH as the latest time of a file. It needs the
+program xz.
+`
+
+// A packing is what the flags of pack say.
+type packing struct {
+	pack.Options
+	output string
+	force  bool
+}
+
+func definePack(flags *pflag.FlagSet) func(*call) error {
+	p := &packing{}
+	p.BlockSize = pack.DefaultBlockSize
+	flags.VarP(text{&p.output, "FILE"}, "output", "o", "write the archive to FILE")
+	flags.BoolVarP(&p.force, "force", "f", false, "replace FILE if it exists")
+	flags.Var(text{&p.Objtree, "DIR"}, "objtree", "the directory that the source tree TREE was built in")
+	flags.BoolVar(&p.KeepComments, "keep-comments", false, "keep all comments in headers")
+	flags.Var(number{&p.BlockSize, 4 << 10, 4 << 20}, "block-size", "put at most N bytes into a block")
+	flags.Var(number{&p.Jobs, 0, 1024}, "jobs", "use N processors; 0: all")
+	return func(c *call) error {
+		tree := c.operands[0]
+		if p.output == "" {
+			return usageErrorf("-o FILE is missing")
+		}
+		if err := p.checkInput(tree); err != nil {
+			return err
+		}
+		if err := p.checkOutput(tree, c.stdout); err != nil {
+			return err
+		}
+		return p.run(tree, c)
 	}
-	switch {
-	case *out == "":
-		return usageErrorf("pack needs -o FILE")
-	case o.BlockSize < 4<<10 || o.BlockSize > 4<<20:
-		return usageErrorf("--block-size %d is outside of 4096 to 4194304", o.BlockSize)
-	case o.Jobs < 0:
-		return usageErrorf("--jobs %d", o.Jobs)
+}
+
+// checkInput finds what would make packing a tree fail, and takes in the time that
+// the environment sets.
+func (p *packing) checkInput(tree string) error {
+	st, err := os.Stat(tree)
+	if err != nil {
+		return fmt.Errorf("%s: %w", tree, bare(err))
+	}
+	if p.Objtree != "" {
+		if !st.IsDir() {
+			return usageErrorf("--objtree is for a source tree, and %s is a file", tree)
+		}
+		switch st, err := os.Stat(p.Objtree); {
+		case err != nil:
+			return fmt.Errorf("--objtree %s: %w", p.Objtree, bare(err))
+		case !st.IsDir():
+			return fmt.Errorf("--objtree %s: %w", p.Objtree, syscall.ENOTDIR)
+		}
 	}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {
 		seconds, err := strconv.ParseInt(epoch, 10, 64)
 		if err != nil {
 			return fmt.Errorf("SOURCE_DATE_EPOCH %q is not a number of seconds", epoch)
 		}
-		o.Epoch = time.Unix(seconds, 0)
+		p.Epoch = time.Unix(seconds, 0)
 	}
+	return nil
+}
 
-	// The file that is made takes the place of the one that is there: a device
-	// or a link is not to be lost.
-	if st, err := os.Lstat(*out); err == nil && !st.Mode().IsRegular() {
-		return fmt.Errorf("%s: is there and not a regular file", *out)
+// checkOutput reports why the archive cannot be written. It takes the place of a
+// file that is there, so a device or a link must not be lost, nor the input.
+func (p *packing) checkOutput(tree string, stdout io.Writer) error {
+	if p.output == "-" {
+		if isTerminal(stdout) {
+			return usageErrorf("an archive is not written to a terminal")
+		}
+		return nil
 	}
+	st, err := os.Lstat(p.output)
+	if err != nil {
+		return checkParent(p.output)
+	}
+	in, err := os.Stat(tree)
+	switch {
+	case err == nil && os.SameFile(in, st):
+		return fmt.Errorf("%s is the input", p.output)
+	case !st.Mode().IsRegular():
+		return withHint(fmt.Errorf("%s: is there and not a regular file", p.output), "-o - writes to standard output")
+	case !p.force:
+		return withHint(fmt.Errorf("%s: is there already", p.output), "--force replaces it")
+	}
+	return checkParent(p.output)
+}
 
+func (p *packing) run(tree string, c *call) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	encoder, err := pack.Encoder(ctx)
 	if err != nil {
 		return withHint(err, "install xz-utils")
 	}
-	// Under another name beside it first: what has the name is whole.
-	f, err := os.CreateTemp(filepath.Dir(*out), "."+filepath.Base(*out)+".part-")
+	bar := &progressBar{w: c.stderr, start: time.Now()}
+	if isTerminal(c.stderr) {
+		p.Progress = bar.show
+	}
+	report, size := c.stdout, int64(0)
+	if p.output == "-" {
+		report = c.stderr
+		out := &counter{w: c.stdout}
+		err = pack.Pack(ctx, out, tree, p.Options)
+		size = out.n
+	} else {
+		size, err = p.toFile(ctx, tree)
+	}
+	bar.clear()
+	if ctx.Err() != nil {
+		return errors.New("stopped by a signal")
+	}
 	if err != nil {
 		return err
+	}
+	_, err = fmt.Fprintf(report, "%s: %d bytes, in %.1f s, by %s\n", p.output, size, time.Since(bar.start).Seconds(), encoder)
+	return err
+}
+
+// toFile packs under another name beside the output first, so that what has the
+// name is whole.
+func (p *packing) toFile(ctx context.Context, tree string) (size int64, err error) {
+	f, err := os.CreateTemp(filepath.Dir(p.output), "."+filepath.Base(p.output)+".part-")
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", p.output, bare(err))
 	}
 	defer func() {
 		f.Close()
@@ -69,33 +154,35 @@ func packCommand(args []string, stdout, stderr io.Writer) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	bar := &progressBar{w: stderr, start: time.Now()}
-	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil {
-		o.Progress = bar.show
-	}
-	err = pack.Pack(ctx, f, flags.Arg(0), o)
-	bar.clear()
-	if ctx.Err() != nil {
-		return fmt.Errorf("stopped by a signal")
-	}
-	if err != nil {
-		return err
+	if err := pack.Pack(ctx, f, tree, p.Options); err != nil {
+		return 0, err
 	}
 	st, err := f.Stat()
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), p.output)
+	}
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("%s: %w", p.output, bare(err))
 	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), *out); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(stdout, "%s: %d bytes, in %.1f s, by %s\n", *out, st.Size(), time.Since(bar.start).Seconds(), encoder)
-	return err
+	return st.Size(), nil
+}
+
+// A counter counts the bytes that are written through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // A progressBar redraws one line of a terminal, a few times a second.

@@ -21,17 +21,21 @@ import (
 	"github.com/kheadersfs/kheadersfs/fs"
 )
 
-// A Go process can't fork; the background is another process of the same
-// program. The first one starts it at once and waits. The second one has the
-// same arguments, working directory and terminal, so that paths mean the same
-// and errors are seen, and a pipe besides. When the mount answers it leaves the
-// directory and the terminal and writes a byte to the pipe, and the first one
-// exits. It leaves the session no sooner either: while an autofs below waits for
-// the mount, only its own process group gets past it (systemd starts mount(8) in
-// that group for this reason).
+// A Go process cannot fork, so the background is a second process of the same
+// program. The first process starts it at once and waits. The second one has the
+// same arguments, working directory and terminal, so that paths mean the same and
+// the user sees its errors, and a pipe besides. When the mount answers, the second
+// process leaves the directory and the terminal and writes a byte to the pipe, and
+// the first one exits. It does not leave the session earlier: while an autofs below
+// waits for the mount, only the automounter's process group gets past it, in which
+// systemd starts mount(8).
 
-// background starts the second process, and returns when the mount answers. An
-// error has been reported by the second process, and its exit status is ours.
+// firstMount is the memory that a first mount takes at its peak: what VmHWM of
+// proc(5) shows for a kernel's own archive.
+const firstMount = "40 MB"
+
+// background starts the second process, and returns when the mount answers. The
+// second process reports its own errors, and its exit status is returned.
 func background(args []string, mountpoint string) error {
 	exe, err := executable()
 	if err != nil {
@@ -43,8 +47,8 @@ func background(args []string, mountpoint string) error {
 	}
 	defer ready.Close()
 
-	// Nothing that we were started with lives on in the background, but for
-	// the standard streams until the mount answers, and a mount handed over.
+	// The background keeps nothing open that this process was started with, but
+	// for the standard streams until the mount answers, and a mount handed over.
 	closeOnExec()
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	if fs.IsHandedOver(mountpoint) {
@@ -85,16 +89,19 @@ func background(args []string, mountpoint string) error {
 		return exitStatus(2)
 	case state.Exited() && state.ExitCode() != 0:
 		return exitStatus(1)
+	case state.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+		return withHint(errors.New("the background process was killed: memory probably ran out"),
+			"the first mount of a kernel's archive takes "+firstMount+" of memory")
 	}
 	return fmt.Errorf("the background process ended: %v", state)
 }
 
-// closeOnExec has all descriptors but the standard streams closed at exec.
+// closeOnExec makes exec close all descriptors but the standard streams.
 func closeOnExec() {
 	if unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return
 	}
-	// A kernel before 5.11, or a container that knows no such call.
+	// A kernel before 5.11, or a container that does not allow this call.
 	limit := unix.Rlimit{Cur: 1024}
 	unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
 	for fd := range int(min(limit.Cur, 1<<16)) {
@@ -104,8 +111,8 @@ func closeOnExec() {
 	}
 }
 
-// executable returns the path that this program was started by, as the kernel
-// tells it to each process (AT_EXECFN, getauxval(3)). os.Executable needs /proc.
+// executable returns the path by which this program was started, which the kernel
+// passes to each process (AT_EXECFN, getauxval(3)). os.Executable needs /proc.
 func executable() (string, error) {
 	const atExecFn = 31
 	auxv, err := unix.Auxv()
@@ -114,15 +121,16 @@ func executable() (string, error) {
 	}
 	for _, entry := range auxv {
 		if entry[0] == atExecFn {
-			// The string lies on the stack that the kernel made, for ever.
+			// The string stays on the stack that the kernel made.
 			p := *(**byte)(unsafe.Pointer(&entry[1]))
 			return unix.BytePtrToString(p), nil
 		}
 	}
-	return "", errors.New("finding the program: the kernel doesn't tell its path")
+	return "", errors.New("finding the program: no AT_EXECFN in the auxiliary vector")
 }
 
-// enterBackground is called in the second process when the mount answers.
+// enterBackground makes the second process a background process when the mount
+// answers.
 func enterBackground(readyFD int, logger *log.Logger) error {
 	logger.SetOutput(systemLog())
 	if err := os.Chdir("/"); err != nil {
@@ -141,14 +149,14 @@ func enterBackground(readyFD int, logger *log.Logger) error {
 			return fmt.Errorf("closing the terminal: %w", err)
 		}
 	}
-	// When the first process is gone, nobody knows that there is a mount now;
-	// then this fails, and there isn't.
+	// This fails if the first process has ended: then the caller does not know
+	// of the mount, and it must go.
 	ready := os.NewFile(uintptr(readyFD), "ready")
 	_, err = ready.Write([]byte{0})
 	return errors.Join(err, ready.Close())
 }
 
-// systemLog returns the way to syslog, if there is one.
+// systemLog returns a writer to syslog, or to nowhere if there is no syslog.
 func systemLog() io.Writer {
 	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_NOTICE, "kheadersfs")
 	if err != nil {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// someFUSE stands for the type of a FUSE mount of which nothing else is known.
+const someFUSE = "fuse.?"
+
+// mountedOn returns the type of the topmost mount on a directory, as
+// /proc/self/mountinfo has it (proc(5)); an empty string if there is none.
+func mountedOn(dir string) (string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if errors.Is(err, os.ErrNotExist) {
+		return mountedWithoutProc(dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	typ := ""
+	for line := range strings.Lines(string(b)) {
+		front, back, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(front)
+		if len(fields) >= 5 && unescapeMount(fields[4]) == dir {
+			typ, _, _ = strings.Cut(back, " ")
+		}
+	}
+	return typ, nil
+}
+
+// mountedWithoutProc is mountedOn where there is no /proc. It finds autofs and FUSE
+// mounts, by the type and the device of the filesystem, and cannot tell whose a
+// FUSE mount is. Opening with O_PATH does not trigger an autofs.
+func mountedWithoutProc(dir string) (string, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd)
+	var st, parent unix.Stat_t
+	var fs unix.Statfs_t
+	err = errors.Join(unix.Fstat(fd, &st), unix.Lstat(filepath.Dir(dir), &parent))
+	if isDead(err) {
+		return someFUSE, nil
+	}
+	if err != nil || st.Dev == parent.Dev {
+		return "", err
+	}
+	err = unix.Fstatfs(fd, &fs)
+	switch {
+	case isDead(err), fs.Type == unix.FUSE_SUPER_MAGIC:
+		return someFUSE, nil
+	case fs.Type == unix.AUTOFS_SUPER_MAGIC:
+		return "autofs", nil
+	}
+	return "", err
+}
+
+// isDead reports whether an error says that the process behind a FUSE mount has
+// ended. It may be ending just now.
+func isDead(err error) bool {
+	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+}
+
+// unescapeMount undoes the octal escapes of mountinfo.
+func unescapeMount(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
