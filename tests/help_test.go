@@ -18,7 +18,7 @@ func overviewCommands(t testing.TB) []string {
 	for _, line := range regexp.MustCompile(`(?m)^  (\w+)`).FindAllStringSubmatch(list, -1) {
 		names = append(names, line[1])
 	}
-	if len(names) < 6 {
+	if len(names) < 8 {
 		t.Fatalf("only %q in:\n%s", names, stdout)
 	}
 	return names
@@ -60,6 +60,8 @@ func TestHelp(t *testing.T) {
 		"mount":   "--foreground --release --root --strict --cache-dir --no-cache --verbose --debug --options noexec allow_other",
 		"info":    "--json --release --root",
 		"verify":  "--release --root damaged:",
+		"ls":      "--long --release --root",
+		"cat":     "--release --root",
 		"extract": "--release --root",
 		"pack":    "--output --force --objtree --keep-comments --block-size --jobs",
 	} {
