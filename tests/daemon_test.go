@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,8 +46,8 @@ func TestBackground(t *testing.T) {
 	waitGone(t, pid)
 }
 
-// TestBackgroundKeepsNothing has the caller hand down a descriptor: who reads
-// from the other end of the pipe must see its end.
+// TestBackgroundKeepsNothing passes a descriptor down: a reader of the other end of
+// the pipe must see its end.
 func TestBackgroundKeepsNothing(t *testing.T) {
 	needMounts(t)
 	mnt := mountpoint(t)
@@ -74,7 +75,7 @@ func TestStarts(t *testing.T) {
 		{"another argv[0]", `(exec -a -nonsense "$EXE" "$ARCHIVE" "$MNT") && ls "$MNT/include" && umount "$MNT"`},
 		{"directory removed", `mkdir "$DIR/gone" && cd "$DIR/gone" && rmdir "$DIR/gone" && "$EXE" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
 		{"without /proc", `mount -t tmpfs none /proc && "$EXE" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount -i "$MNT"`},
-		{"no environment", `env -i "$EXE" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
+		{"no environment", `env -i "$EXE" --no-cache "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
 		{"standard streams closed", `"$EXE" "$ARCHIVE" "$MNT" <&- >&- 2>&- && ls "$MNT/include" && umount "$MNT"`},
 		{"link to the program", `ln -s "$EXE" "$DIR/link" && "$DIR/link" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
 		{"link to the mount point", `ln -s "$MNT" "$DIR/m" && "$EXE" "$ARCHIVE" "$DIR/m" && ls "$MNT/include" && umount "$MNT"`},
@@ -129,8 +130,8 @@ func foreground(t testing.TB, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestSignalWithOpenFiles detaches the mount, and serves the file until it is
-// closed, or until a second signal.
+// TestSignalWithOpenFiles reads from a file that is open when the mount is detached,
+// until it is closed or a second signal comes.
 func TestSignalWithOpenFiles(t *testing.T) {
 	archive := smallArchive(t)
 	for _, second := range []bool{false, true} {
@@ -206,8 +207,8 @@ func TestMountedAtOnce(t *testing.T) {
 	}
 }
 
-// TestMountedAlready refuses a second mount on a live one, and puts a dead one
-// of ours away, but no other.
+// TestMountedAlready mounts on a live mount, which is refused, and on dead ones: ours
+// is removed, and no other.
 func TestMountedAlready(t *testing.T) {
 	archive := smallArchive(t)
 	mnt := mount(t, archive)
@@ -239,7 +240,72 @@ func TestMountedAlready(t *testing.T) {
 	}
 }
 
-// TestInterruptedStart has no mount appear when the command was stopped.
+// TestWithoutProc starts the program several times where there is no /proc: a second
+// mount is refused, and so is one over a dead mount, which nothing shows to be ours.
+func TestWithoutProc(t *testing.T) {
+	needMounts(t)
+	need.Command(t, "pkill", "fusermount3")
+	out := inNamespace(t, `
+mkdir "$DIR/proc"
+mount -t proc none "$DIR/proc"
+umount -l /proc
+with_proc() { mount -n --bind "$DIR/proc" /proc; "$@"; umount -n -i -l /proc; }
+mounts() { grep -c " $1 fuse.kheadersfs " "$DIR/proc/self/mounts" || :; }
+for i in 1 2 3; do "$EXE" "$ARCHIVE" "$MNT" || echo "status $?"; done
+mounts "$MNT"
+with_proc pkill -KILL -f "ready-fd=.*$MNT"
+until ! stat -f "$MNT" >/dev/null 2>&1; do sleep 0.05; done
+"$EXE" "$ARCHIVE" "$MNT" || echo "status $?"
+mounts "$MNT"
+fusermount3 -u -z "$MNT"
+"$EXE" "$ARCHIVE" "$MNT"
+mounts "$MNT"
+umount -n -i "$MNT"
+`, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "DIR="+t.TempDir(), "MNT="+mountpoint(t))
+	out = regexp.MustCompile(`/\S*/mnt`).ReplaceAllString(out, "MNT")
+	const want = `kheadersfs: MNT: already mounted
+hint: umount it first, or use it as it is
+status 1
+kheadersfs: MNT: already mounted
+hint: umount it first, or use it as it is
+status 1
+1
+kheadersfs: MNT: a dead FUSE mount is on it, and without /proc nothing says whose it is
+hint: fusermount3 -u -z MNT
+status 1
+1
+1
+`
+	if out != want {
+		t.Errorf("%s\ninstead of\n%s", out, want)
+	}
+}
+
+// TestKilledStart kills the background process before the mount answers, as the
+// kernel does when memory runs out. A lock on the mount point keeps it waiting.
+func TestKilledStart(t *testing.T) {
+	needMounts(t)
+	mnt := mountpoint(t)
+	lock, err := os.Open(mnt)
+	check(t, err)
+	defer lock.Close()
+	check(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	cmd := exec.Command(kheadersfs(t), smallArchive(t), mnt)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	check(t, cmd.Start())
+	var pid int
+	eventually(t, "the background process", func() bool { pid = daemon(mnt); return pid != 0 })
+	check(t, syscall.Kill(pid, syscall.SIGKILL))
+	_ = cmd.Wait()
+	const want = "kheadersfs: the background process was killed: memory probably ran out\n" +
+		"hint: the first mount of a kernel's archive takes about 40 MB of memory\n"
+	if status := cmd.ProcessState.ExitCode(); status != 1 || stderr.String() != want || isMounted(t, mnt) {
+		t.Errorf("exit status %d, %s", status, &stderr)
+	}
+}
+
+// TestInterruptedStart stops the command: no mount may appear.
 func TestInterruptedStart(t *testing.T) {
 	needMounts(t)
 	archive := stockArchive(t)
@@ -260,8 +326,9 @@ func TestInterruptedStart(t *testing.T) {
 	}
 }
 
-// TestMemory measures the process: at its peak, once the mount answers, and after
-// everything has been read, where the archive stays in memory and where it doesn't.
+// TestMemory measures the process at its peak, when the mount answers, and after
+// everything has been read, of an archive that is decoded into memory and of one
+// that is read block by block.
 func TestMemory(t *testing.T) {
 	for _, test := range []struct {
 		name, archive     string
@@ -285,7 +352,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestSyslog has the background process tell of open files at its end.
+// TestSyslog finds what the background process says about open files in the log.
 func TestSyslog(t *testing.T) {
 	needMounts(t)
 	dir := worldReadable(t)

@@ -11,12 +11,14 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // withModules precedes scripts that need modules for the running kernel: module
 // makes one that holds $DIR/archive in a directory. They lie in the second place
-// that is looked at, since /lib/modules need not exist on the machine.
+// of the search, since a machine may have no /lib/modules.
 const withModules = `
 mount -t tmpfs none /run
 MODULES=/run/booted-system/kernel-modules/lib/modules/$(uname -r)
@@ -129,9 +131,13 @@ func TestExtract(t *testing.T) {
 	// Whole or not at all.
 	parent := t.TempDir()
 	cmd := exec.Command("sh", "-c", `ulimit -f 100; trap '' XFSZ; exec "$@"`, "sh", kheadersfs(t), "extract", archive, filepath.Join(parent, "copy"))
-	if _, stderr, status := runCmd(t, cmd); status != 1 || !strings.Contains(stderr, "file too large") {
+	if _, stderr, status := runCmd(t, cmd); status != 1 || stderr != "kheadersfs: "+filepath.Join(parent, "copy/include/big.h")+": file too large\n" {
 		t.Errorf("exit status %d, %s", status, stderr)
 	}
+	// Where nothing can be written, which root is only told of a read-only directory.
+	check(t, unix.Mount("tmpfs", parent, "tmpfs", unix.MS_RDONLY, ""))
+	fails(t, 1, []string{filepath.Join(parent, "copy") + ": directory " + parent + ": read-only file system"}, "extract", archive, filepath.Join(parent, "copy"))
+	check(t, unix.Unmount(parent, unix.MNT_DETACH))
 	left, err := os.ReadDir(parent)
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

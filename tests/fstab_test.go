@@ -20,8 +20,8 @@ import (
 
 // withFstab precedes scripts that use mount(8): the program lies where mount
 // finds it, FSTAB is in /etc/fstab, and /dev/fuse is open to everybody, as udev
-// has it. fusermount3 needs /etc/mtab, which a machine that has never been booted
-// may lack.
+// leaves it. fusermount3 needs /etc/mtab, which a machine that has never been
+// booted may lack.
 const withFstab = `
 mount -t tmpfs none /usr/local/sbin
 cp "$EXE" /usr/local/sbin/kheadersfs
@@ -64,6 +64,11 @@ mount "$ARCHIVE"; ls "$MNT/include"; umount "$ARCHIVE"; fails mountpoint "$MNT"`
 		{"words of mount(8)", "rw,dev,suid,exec,async,noatime,nofail,_netdev,x-systemd.automount,X-mount.mkdir,comment=hello,noauto,group,sync", `
 mount "$MNT"; is "$(shown OPTIONS | cut -d, -f1-3)" ro,nosuid,nodev; umount "$MNT"`},
 		{"words of ours", "strict,release=1.2.3,verbose", `mount "$MNT" 2>&1 | grep "mounted on"; umount "$MNT"`},
+		{"words of libfuse", "nonempty,auto_unmount,fsname=a,subtype=b,max_read=131072,blksize=4096,kernel_cache,attr_timeout=1,big_writes,intr", `
+mount "$MNT"; is "$(shown SOURCE)" "$ARCHIVE"; is "$(shown FSTYPE)" fuse.kheadersfs; umount "$MNT"`},
+		{"a word of libfuse that changes what is seen", "noauto,umask=077", `
+s=0; mount "$MNT" 2>"$DIR/err" || s=$?
+is $s 2; grep 'option "umask=077" is not supported' "$DIR/err"; grep "hint: leave it out" "$DIR/err"`},
 		{"noexec", "noexec", `mount "$MNT"; shown OPTIONS | grep noexec; fails "$MNT/bin/script"; umount "$MNT"`},
 		{"nosymfollow", "noauto,nosymfollow", `mount "$MNT"; shown OPTIONS | grep nosymfollow; fails cat "$MNT/include/generated/link.h"; umount "$MNT"`},
 		{"remount", "defaults", `
@@ -73,7 +78,8 @@ cat "$DIR/err"; grep '"remount"' "$DIR/err"
 ls "$MNT/include"; umount "$MNT"`},
 		{"an unknown word", "noauto,nonsense=1", `
 s=0; mount "$MNT" 2>"$DIR/err" || s=$?
-is $s 2; grep '"nonsense=1"' "$DIR/err"`},
+is $s 2; grep '"nonsense=1"' "$DIR/err"; grep "hint: kheadersfs help mount" "$DIR/err"`},
+		{"a misspelt word", "noauto,no-cahce", `fails mount "$MNT" 2>"$DIR/err"; grep "hint: did you mean no-cache?" "$DIR/err"`},
 		{"mount -t", "noauto", `
 mount -t fuse.kheadersfs "$ARCHIVE" "$MNT"; ls "$MNT/include"; umount "$MNT"`},
 		{"user", "noauto,user", `
@@ -113,8 +119,8 @@ umount -l "$MNT"`},
 	}
 }
 
-// TestFstabFinds has mount -a find the archive, with each word that says so in
-// the first field, and know the second time that it is mounted.
+// TestFstabFinds runs mount -a with each word in the first field that means to find
+// the archive. The second time mount(8) must know that it is mounted.
 func TestFstabFinds(t *testing.T) {
 	needMount8(t)
 	for _, word := range []string{"kheaders", "auto", "none"} {
@@ -130,10 +136,10 @@ ls "$MNT/include"; umount "$MNT"`,
 	}
 }
 
-// TestAutofs has an automount point below the mount, as systemd makes it for
-// x-systemd.automount: whoever looks waits until mount(8) is done, but for the
-// process group of the automounter, which mount(8) is in. Left early, the
-// program would wait for itself.
+// TestAutofs mounts on an automount point, as systemd makes it for
+// x-systemd.automount: a process that looks waits until mount(8) is done, but for
+// those in the process group of the automounter, as mount(8) is. If the program left
+// that group early, it would wait for itself.
 func TestAutofs(t *testing.T) {
 	needMount8(t)
 	archive := smallArchive(t)

@@ -91,7 +91,7 @@ func background(args []string, mountpoint string) error {
 		return exitStatus(1)
 	case state.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
 		return withHint(errors.New("the background process was killed: memory probably ran out"),
-			"the first mount of a kernel's archive takes "+firstMount+" of memory")
+			"the first mount of a kernel's archive takes about "+firstMount+" of memory")
 	}
 	return fmt.Errorf("the background process ended: %v", state)
 }
