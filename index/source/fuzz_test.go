@@ -34,7 +34,16 @@ func FuzzRead(f *testing.F) {
 		f.Add(xzOf(f, object))
 		f.Add(gzipOf(f, object))
 		f.Add(zstdOf(f, object))
+		f.Add(zbootOf(gzipOf(f, object)))
 	}
+	f.Add(gzipOf(f, image))
+	f.Add(zbootOf(zstdOf(f, image)))
+	f.Add(zbootOf(xzOf(f, image)))
+	f.Add(peOf(".text", ".linux"))
+	tar := packed(f, want, "xz", "-d")
+	f.Add(tar)
+	f.Add(gzipOf(f, tar))
+	f.Add(zstdOf(f, tar))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<16 {
 			return
@@ -44,7 +53,8 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		isPacked := bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) ||
-			bytes.HasPrefix(data, []byte("\xfd7zXZ\x00")) && a.Kind != KindArchive
+			bytes.HasPrefix(data, []byte("\xfd7zXZ\x00")) || isZboot(data)
+		isPacked = isPacked && a.Kind != KindArchive
 		if !isPacked && (a.Offset < 0 || a.Offset > int64(len(data)) || !bytes.HasPrefix(data[a.Offset:], a.Data)) {
 			t.Errorf("found %d bytes at %d that aren't in the file", len(a.Data), a.Offset)
 		}
