@@ -52,6 +52,21 @@ mkdir "$MODULES/../9.9"; module "$MODULES/../9.9/updates"
 		{"-o release", `
 mkdir "$MODULES/../9.9"; module "$MODULES/../9.9/updates"
 "$EXE" none "$MNT" -o release=9.9,rw`},
+		{"--root", `
+mkdir -p "$DIR/host/lib"; ln -s /lib "$DIR/host/usr"
+module "$DIR/host/lib/modules/9.9/updates"
+"$EXE" --root "$DIR/host" --release 9.9 "$MNT"`},
+		{"the cache of a kernel that was upgraded", `
+mkdir "$DIR/cache"
+"$EXE" --cache-dir "$DIR/cache" "$DIR/archive" "$MNT"; umount "$MNT"
+while ! ls "$DIR/cache"/*.zst; do sleep 0.1; done
+"$EXE" --cache-dir "$DIR/cache" --release 1.2.3-test "$MNT" 2>"$DIR/err"
+grep "warning: kernel 1.2.3-test has no headers archive any more: mounting the cache file of it, $DIR/cache/" "$DIR/err"`},
+		{"a kernel that was upgraded", `
+mkdir -p "$DIR/host/lib/modules/9.9"
+if "$EXE" --root "$DIR/host" "$MNT" 2>"$DIR/err"; then exit 1; fi
+grep "hint: kernel $(uname -r) runs, and only 9.9 is installed: it was upgraded; reboot" "$DIR/err"
+"$EXE" "$DIR/archive" "$MNT"`},
 		{"--strict", `
 mkdir "$MODULES/../1.2.3-test"; module "$MODULES/../1.2.3-test/updates"; cp -r "$MODULES/../1.2.3-test/updates" "$MODULES"
 if "$EXE" --strict "$MNT" 2>"$DIR/err"; then exit 1; fi

@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -58,7 +60,12 @@ func openArchive(src string, l lookup) (*source.Archive, error) {
 		return nil, withHint(fmt.Errorf("SOURCE %s is a directory", src),
 			"use it as it is, or make an archive of it: kheadersfs pack -o kheaders.tar.xz "+src)
 	}
-	return source.Open(path)
+	a, err := source.Open(path)
+	var format *source.FormatError
+	if errors.As(err, &format) && format.Hint != "" {
+		err = withHint(err, strings.ReplaceAll(format.Hint, "FILE", src))
+	}
+	return a, err
 }
 
 func findArchive(l lookup) (*source.Archive, error) {
@@ -66,20 +73,28 @@ func findArchive(l lookup) (*source.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.root != "" { // MERGE: these lines go, and source.Find becomes source.FindIn(l.root, release)
-		return nil, usageErrorf("--root %s is not supported yet", l.root)
-	}
-	a, err := source.Find(release)
+	a, err := source.Find(cmp.Or(l.root, "/"), release)
 	if errors.Is(err, source.ErrRelease) {
 		return nil, usageErrorf("%v", err)
 	}
 	var notFound *source.NotFoundError
 	if errors.As(err, &notFound) {
-		return nil, withHint(err, "in a container, make the host's /lib/modules visible; "+
-			"for a kernel built without CONFIG_IKHEADERS, build the module in kmod/; "+
-			"or name an archive as SOURCE")
+		return nil, withHint(err, notFoundHint(notFound, l))
 	}
 	return a, err
+}
+
+// notFoundHint says what may help when no archive was found.
+func notFoundHint(e *source.NotFoundError, l lookup) string {
+	if l.release == "" && len(e.Installed) > 0 && !slices.Contains(e.Installed, e.Release) {
+		return fmt.Sprintf("kernel %s runs, and only %s is installed: it was upgraded; reboot, or name an archive as SOURCE",
+			e.Release, strings.Join(e.Installed, ", "))
+	}
+	hint := "for a kernel built without CONFIG_IKHEADERS, build the module in kmod/; or name an archive as SOURCE"
+	if l.root == "" {
+		hint = "in a container, give the host's root as --root; " + hint
+	}
+	return hint
 }
 
 // load opens or finds an archive and makes a tree of it.

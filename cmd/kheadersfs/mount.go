@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kheadersfs/kheadersfs/fs"
+	"github.com/kheadersfs/kheadersfs/index/source"
 )
 
 const mountHelp = `The command returns when the mount answers, and serves it in the background.
@@ -121,6 +122,13 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, err
 	}
 	a, err := openArchive(c.source, c.lookup)
+	var notFound *source.NotFoundError
+	if errors.As(err, &notFound) && c.root == "" {
+		if kept := newCache("", c, logger).Find(notFound.Release); kept != "" {
+			logger.Printf("warning: kernel %s has no headers archive any more: mounting the cache file of it, %s", notFound.Release, kept)
+			a, err = source.Open(kept)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +147,9 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 			return nil, err
 		}
 	}
-	source := cmp.Or(c.source, "kheaders")
-	if !isFind(source) {
-		source = a.Path
+	shown := cmp.Or(c.source, "kheaders")
+	if !isFind(shown) {
+		shown = a.Path
 	}
 	// From here on a signal must not leave a mount behind that nobody serves.
 	signals := make(chan os.Signal, 2)
@@ -153,7 +161,7 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		return nil, err
 	}
 	mnt, err := fs.Mount(t, dir, fs.Options{
-		Source:      source,
+		Source:      shown,
 		NoExec:      c.noExec,
 		NoSymfollow: c.noSymfollow,
 		AllowOther:  c.allowOther || os.Geteuid() == 0,

@@ -80,8 +80,8 @@ func symbols(r io.ReaderAt) (kind string, start, end int64, err error) {
 	}
 	start, end = -1, -1
 	table := f.SectionByType(elf.SHT_SYMTAB)
-	if table == nil || table.Size > maxSymbols || int(table.Link) >= len(f.Sections) ||
-		f.Sections[table.Link].Size > maxSymbols { // not FileSize: a section can be compressed
+	if table == nil || table.Size > MaxSymbols || int(table.Link) >= len(f.Sections) ||
+		f.Sections[table.Link].Size > MaxSymbols { // not FileSize: a section can be compressed
 		return kind, -1, -1, nil
 	}
 	all, err := f.Symbols()

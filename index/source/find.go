@@ -59,11 +59,8 @@ func Running() (string, error) {
 	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
-// Find is FindIn for this machine's own tree.
-func Find(release string) (*Archive, error) { return FindIn("/", release) }
-
-// FindIn reads the archive of the kernel of the given release, in a machine's
-// tree whose top is the directory dir. It takes the first of these that exists:
+// Find reads the archive of the kernel of the given release, in a machine's tree
+// whose top is the directory dir: / on this machine. It takes the first of these that exists:
 //
 //	/sys/kernel/kheaders.tar.xz    for the running kernel
 //	/proc/kheaders.tar.xz          for the running kernel
@@ -74,7 +71,7 @@ func Find(release string) (*Archive, error) { return FindIn("/", release) }
 // /run/booted-system/kernel-modules/lib/modules/RELEASE, and is read without
 // loading it. A link to the modules of another kernel is not followed. The
 // error is a *NotFoundError if there is no archive.
-func FindIn(dir, release string) (*Archive, error) {
+func Find(dir, release string) (*Archive, error) {
 	running, err := Running()
 	if err != nil {
 		return nil, err

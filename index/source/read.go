@@ -6,18 +6,17 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"strconv"
-	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
+	"github.com/kheadersfs/kheadersfs/index/tarball"
 	"github.com/kheadersfs/kheadersfs/index/xz"
+	"github.com/kheadersfs/kheadersfs/index/zst"
 )
 
 // Read takes the archive out of a file of at most size bytes.
@@ -32,7 +31,7 @@ func Read(r io.ReaderAt, size int64) (*Archive, error) {
 		return nil, errors.New("the file is empty")
 	case method == "xz":
 		return readXZ(file)
-	case method == "zstd" && isSeekable(r, size):
+	case method == "zstd" && zst.Is(r, size):
 		return readArchive(file, MaxArchive)
 	case method == "gzip", method == "zstd":
 		unpacked, err := decompress(io.NewSectionReader(r, 0, size), method)
@@ -41,15 +40,15 @@ func Read(r io.ReaderAt, size int64) (*Archive, error) {
 		}
 		defer unpacked.Close()
 		b := bufio.NewReader(unpacked)
-		head, err := b.Peek(tarBlock)
+		head, err := b.Peek(tarball.Block)
 		if err != nil && err != io.EOF {
 			return nil, err
 		}
-		if isTar(head) {
+		if tarball.IsHeader(head) {
 			return readArchive(file, MaxArchive)
 		}
 		return readObject(b)
-	case isTar(head):
+	case tarball.IsHeader(head):
 		return readArchive(file, xz.MaxUnpacked)
 	case isELF(head), isImage(head):
 		return carve(r, size, head)
@@ -83,32 +82,6 @@ func compression(head []byte) string {
 	return ""
 }
 
-// isSeekable reports whether a zstd file ends with a seek table
-// (contrib/seekable_format of the zstd sources), as cache files do.
-func isSeekable(r io.ReaderAt, size int64) bool {
-	var magic [4]byte
-	n, _ := r.ReadAt(magic[:], size-int64(len(magic)))
-	return n == len(magic) && binary.LittleEndian.Uint32(magic[:]) == 0x8f92eab1
-}
-
-const tarBlock = 512
-
-// isTar reports whether a file begins with the header of a tar member, whose
-// checksum is the sum of its bytes with blanks in place of the checksum.
-func isTar(head []byte) bool {
-	if len(head) < tarBlock {
-		return false
-	}
-	sum := int64(8 * ' ')
-	for i, b := range head[:tarBlock] {
-		if i < 148 || i >= 156 {
-			sum += int64(b)
-		}
-	}
-	stored, err := strconv.ParseInt(strings.Trim(string(head[148:156]), " \x00"), 8, 64)
-	return err == nil && stored == sum
-}
-
 // decompress returns a reader of the content of a file that is compressed with
 // method.
 func decompress(file *io.SectionReader, method string) (io.ReadCloser, error) {
@@ -117,7 +90,7 @@ func decompress(file *io.SectionReader, method string) (io.ReadCloser, error) {
 		return gzip.NewReader(file)
 	case "zstd":
 		d, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxMemory(maxUnpacked), zstd.WithDecoderMaxWindow(maxWindow))
+			zstd.WithDecoderMaxMemory(MaxUnpacked), zstd.WithDecoderMaxWindow(MaxWindow))
 		if err != nil {
 			return nil, err
 		}
@@ -159,8 +132,8 @@ func readXZ(file io.Reader) (*Archive, error) {
 	if head = head[:f.FileHead(head)]; !isELF(head) && !isImage(head) {
 		return a, nil
 	}
-	if f.Unpacked() > maxUnpacked {
-		return nil, tooLarge("unpacked size", maxUnpacked)
+	if f.Unpacked() > MaxUnpacked {
+		return nil, tooLarge("unpacked size", MaxUnpacked)
 	}
 	return readObject(bufio.NewReader(f.Reader()))
 }
@@ -169,13 +142,13 @@ func readXZ(file io.Reader) (*Archive, error) {
 // of anything else is decompressed than shows that it is neither.
 func readObject(unpacked *bufio.Reader) (*Archive, error) {
 	head, err := unpacked.Peek(unpacked.Size())
-	if err != nil && err != io.EOF && len(head) < tarBlock {
+	if err != nil && err != io.EOF && len(head) < tarball.Block {
 		return nil, err
 	}
 	if !isELF(head) && !isImage(head) {
 		return nil, refuseUnpacked(head)
 	}
-	data, err := readAll(unpacked, maxUnpacked, "unpacked size")
+	data, err := readAll(unpacked, MaxUnpacked, "unpacked size")
 	if err != nil {
 		return nil, err
 	}

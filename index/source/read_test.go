@@ -161,7 +161,7 @@ func TestOpenRefuses(t *testing.T) {
 // Bombs are refused before they take memory.
 func TestBombs(t *testing.T) {
 	zeros := make([]byte, 16<<20)
-	behind := bytes.Repeat(packed(t, zeros, "xz", "-0"), maxUnpacked/len(zeros)) // together too much
+	behind := bytes.Repeat(packed(t, zeros, "xz", "-0"), MaxUnpacked/len(zeros)) // together too much
 	large := write(t, filepath.Join(t.TempDir(), "large"), xzOf(t, nil))
 	must(t, os.Truncate(large, MaxArchive+1)) // sparse
 	const (

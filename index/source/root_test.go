@@ -43,7 +43,7 @@ func TestFindInLinks(t *testing.T) {
 			root, want := t.TempDir(), archive(t, "A")
 			write(t, root+test.file, moduleOf(want).bytes())
 			links(t, root, test.links...)
-			a, err := FindIn(root, "6.1.0")
+			a, err := Find(root, "6.1.0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,14 +60,14 @@ func TestFindInStaysInside(t *testing.T) {
 	write(t, outside+"/kheaders.ko", moduleOf(archive(t, "A")).bytes())
 	links(t, root, "/lib/modules/6.1.0/extra -> "+outside, "/lib/modules/6.1.0/updates -> ../../../../"+filepath.Base(outside))
 	var notFound *NotFoundError
-	if a, err := FindIn(root, "6.1.0"); !errors.As(err, &notFound) {
+	if a, err := Find(root, "6.1.0"); !errors.As(err, &notFound) {
 		t.Errorf("found %v, %v", a, err)
 	}
 	links(t, root, "/lib/modules/6.1.1 -> /lib/modules/6.1.1")
-	if _, err := FindIn(root, "6.1.1"); !errors.Is(err, syscall.ELOOP) {
+	if _, err := Find(root, "6.1.1"); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("a loop: %v", err)
 	}
-	if _, err := FindIn(root+"/missing", "6.1.0"); !errors.Is(err, os.ErrNotExist) || errors.As(err, &notFound) {
+	if _, err := Find(root+"/missing", "6.1.0"); !errors.Is(err, os.ErrNotExist) || errors.As(err, &notFound) {
 		t.Errorf("no such root: %v", err)
 	}
 }
@@ -99,7 +99,7 @@ func TestOtherKernel(t *testing.T) {
 				write(t, root+lib+"/modules.dep", []byte(test.dep))
 			}
 			links(t, root, test.links...)
-			_, err := FindIn(root, "6.1.0")
+			_, err := Find(root, "6.1.0")
 			var notFound *NotFoundError
 			if !errors.As(err, &notFound) || !slices.Contains(notFound.Tried, root+test.tried) {
 				t.Fatalf("got %v, want %s", err, root+test.tried)
@@ -121,7 +121,7 @@ func TestInstalled(t *testing.T) {
 	write(t, root+"/lib/modules/6.1.3/modules.dep", nil)
 	write(t, root+"/lib/modules/file", nil)
 	links(t, root, "/lib/modules/broken -> nowhere")
-	_, err := FindIn(root, "6.1.0")
+	_, err := Find(root, "6.1.0")
 	var notFound *NotFoundError
 	if !errors.As(err, &notFound) {
 		t.Fatal(err)

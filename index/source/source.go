@@ -20,18 +20,18 @@ const (
 	// stock one has 4 MB, all headers of all architectures 12 MB. A plain .tar
 	// may have xz.MaxUnpacked bytes, as much as a compressed one decodes to.
 	MaxArchive = 128 << 20
-	// maxUnpacked is the size of the largest module or kernel image that is
+	// MaxUnpacked is the size of the largest module or kernel image that is
 	// decompressed, into memory. A module is a little larger than its archive; an
 	// arm64 Image has 30 to 80 MB, a vmlinux without debug information 50 to 100
 	// MB. A vmlinux with debug information has up to 1 GB, but is not limited
 	// when it is not compressed: then it is searched where it lies.
-	maxUnpacked = 256 << 20
-	// maxWindow is the largest zstd window, which is that of zstd -22. The kernel
+	MaxUnpacked = 256 << 20
+	// MaxWindow is the largest zstd window, which is that of zstd -22. The kernel
 	// compresses its image with it.
-	maxWindow = 128 << 20
-	// maxSymbols is the size of the largest symbol and string tables that are
+	MaxWindow = 128 << 20
+	// MaxSymbols is the size of the largest symbol and string tables that are
 	// read. A vmlinux has 5 MB of each.
-	maxSymbols = 64 << 20
+	MaxSymbols = 64 << 20
 )
 
 // What an archive was found in.
