@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
+)
+
+// The first thing that README shows compiles a program when it is pasted, also into
+// the smallest shell.
+func TestReadmeCompiles(t *testing.T) {
+	need.Command(t, "clang", "sh")
+	mnt := mount(t, stockArchive(t))
+	_, script, _ := strings.Cut(string(content(t, "../README.md")), "```sh\n")
+	script, _, _ = strings.Cut(script, "```")
+	script = regexp.MustCompile("(?m)^sudo .*$").ReplaceAllString(script, "")
+	script = strings.ReplaceAll(script, "/usr/src/kheaders", mnt)
+	if runtime.GOARCH == "arm64" {
+		script = strings.ReplaceAll(script, "arch/x86/include", "arch/arm64/include")
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-euc", script)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	if st, err := os.Stat(filepath.Join(dir, "prog.o")); err != nil || st.Size() == 0 {
+		t.Errorf("no object: %v\n%s", err, script)
+	}
+}
+
+// README names each command, and docs/interface.md each key of info --json.
+func TestReadmeIsComplete(t *testing.T) {
+	readme, manual := string(content(t, "../README.md")), string(content(t, "../docs/interface.md"))
+	help, _, _ := run(t, "--help")
+	commands := regexp.MustCompile(`(?m)^  ([a-z]+) `).FindAllStringSubmatch(help, -1)
+	if len(commands) < 8 {
+		t.Errorf("%d commands in --help:\n%s", len(commands), help)
+	}
+	for _, c := range commands {
+		if !regexp.MustCompile(`(?m)^kheadersfs \[?`+c[1]+`\b`).MatchString(readme) {
+			t.Errorf("README does not show the command %s", c[1])
+		}
+	}
+	info, _, _ := run(t, "info", "--json", smallArchive(t))
+	keys := regexp.MustCompile(`(?m)^  "([a-z]+)":`).FindAllStringSubmatch(info, -1)
+	if len(keys) < 12 {
+		t.Errorf("%d keys:\n%s", len(keys), info)
+	}
+	for _, k := range keys {
+		if !strings.Contains(manual, "| `"+k[1]+"` |") {
+			t.Errorf("docs/interface.md does not have the key %s", k[1])
+		}
+	}
+}
