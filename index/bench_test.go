@@ -44,7 +44,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.SetBytes(int64(n))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := verify(packed); err != nil {
+		if err := Verify(inMemory{bytes.NewReader(packed), packed}, int64(len(packed))); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,6 +5,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,8 +24,15 @@ func treeOf(tarBytes []byte) (*Tree, error) {
 	return f.Decode()
 }
 
-// openBytes opens an archive.
-func openBytes(b []byte) (*Tree, error) { return Open(bytes.NewReader(b), int64(len(b))) }
+// openBytes opens an archive that lies in memory, as that of package source does.
+func openBytes(b []byte) (*Tree, error) { return Open(inMemory{bytes.NewReader(b), b}, int64(len(b))) }
+
+type inMemory struct {
+	io.ReaderAt
+	b []byte
+}
+
+func (m inMemory) Slice(off, n int64) []byte { return m.b[off:][:n] }
 
 // openCacheFile opens a cache file, whatever it begins and ends with.
 func openCacheFile(b []byte) (*Tree, error) {
