@@ -7,11 +7,23 @@ import (
 	"testing"
 )
 
-// Slow goes on if KHEADERSFS_SLOW is set, as make test-slow does. Tests that
-// take minutes are skipped without it on a CI machine too.
+// Minutes begins the reason of a test that is skipped for the time it takes, as
+// it may be on a CI machine too.
+const Minutes = "needs minutes: "
+
+// Slow goes on if KHEADERSFS_SLOW is set, as make test-slow does.
 func Slow(t testing.TB) {
 	t.Helper()
 	if os.Getenv("KHEADERSFS_SLOW") == "" {
-		t.Skip("needs minutes: set KHEADERSFS_SLOW=1")
+		t.Skip(Minutes + "set KHEADERSFS_SLOW=1")
+	}
+}
+
+// Long goes on without -short, which make check gives: for what decodes or
+// unpacks a whole kernel's headers, boots a machine, or builds a module.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip(Minutes + "left out by -short")
 	}
 }
