@@ -63,8 +63,8 @@ func fixChecksum(b []byte) {
 	copy(b, header)
 }
 
-// FuzzLoad: what Load takes Verify finds good, and the other way around.
-func FuzzLoad(f *testing.F) {
+// FuzzOpen: what Open takes Verify finds good, and the other way around.
+func FuzzOpen(f *testing.F) {
 	for _, t := range seeds(f) {
 		f.Add(tartest.XZ(f, t, 0))
 		f.Add(tartest.XZ(f, t, 700))
@@ -75,7 +75,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		tree, err := openBytes(data)
 		if err2 := verify(data); (err == nil) != (err2 == nil) {
-			t.Errorf("Load: %v; Verify: %v", err, err2)
+			t.Errorf("Open: %v; Verify: %v", err, err2)
 		}
 		if err == nil {
 			checkTree(t, tree)
@@ -105,9 +105,9 @@ func fixSums(b []byte) {
 	le.PutUint32(b[end-4:], crc32.Checksum(b[table:last], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// FuzzSeekable: a cache file of any bytes makes no tree or one of which all holds
+// FuzzCacheFile: a cache file of any bytes makes no tree or one of which all holds
 // that must; and what Verify finds good is the tree that its tar makes.
-func FuzzSeekable(f *testing.F) {
+func FuzzCacheFile(f *testing.F) {
 	for name, members := range seekableTrees() {
 		if name != "sizes" {
 			f.Add(written(f, memoryTree(f, members...)))
