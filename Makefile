@@ -24,30 +24,60 @@ bin/kheadersfs:
 .PHONY: install
 install:
 	test -x bin/kheadersfs || $(MAKE) all
+	@mkdir -p $(DESTDIR)$(PREFIX)/bin && test -w $(DESTDIR)$(PREFIX)/bin || \
+		{ echo 'hint: sudo make install, or make install PREFIX=DIR DESTDIR=DIR' >&2; exit 1; }
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -d -m 0755 $(DESTDIR)$(HEADERS)
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs
+	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
 # System packages for test, lint and demo, from Debian; only when missing.
 .PHONY: deps
 deps:
-	tests/deps.sh
+	tests/deps.sh test lint demo
 
+# All tests, a list of what was skipped, and nothing left behind. A test meets the
+# time limit only when it hangs.
 .PHONY: test
-test: deps all
-	$(GO) test -race -count=1 -timeout 20m ./...
+test: all
+	tests/deps.sh test
+	$(GO) run ./tests/run -race -count=1 -timeout 2h ./...
+
+# Tests that take minutes.
+.PHONY: test-slow
+test-slow: all
+	tests/deps.sh test
+	KHEADERSFS_SLOW=1 $(GO) run ./tests/run -count=1 -timeout 3h -run Slow ./...
+
+# The loop before a commit, under a minute. It needs nothing but Go.
+.PHONY: check
+check: format
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run ./tests/run -short -count=1 -timeout 1h ./...
+
+.PHONY: format
+format:
+	test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+
+# Each processor that is promised.
+ARCHES := amd64 arm64 riscv64 s390x ppc64le loong64 mips64le 386 arm
 
 .PHONY: lint
-lint: deps
-	test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
-	$(GO) vet ./...
-	GOARCH=arm64 $(GO) vet ./...
+lint: format
+	tests/deps.sh lint
+	set -e; for arch in $(ARCHES); do echo "vet $$arch"; GOARCH=$$arch $(GO) vet ./...; done
 	$(GO) mod tidy -diff
 	$(GO) run $(STATICCHECK) ./...
-	shellcheck .ci/run tests/*.sh
+	shellcheck .ci/run tests/*.sh kmod/*.sh
 	tests/licences.sh
 
 .PHONY: demo
-demo: deps all
+demo: all
+	tests/deps.sh demo
 	tests/demo.sh
 
 # Needs root. The other filesystems that it measures are installed here only.

@@ -116,8 +116,8 @@ func sameAsExtracted(t *testing.T, name string, tarBytes []byte, args []string) 
 		if e.Mode&syscall.S_IFMT != st.Mode&syscall.S_IFMT || !e.IsLink() && e.Mode&0o100 != st.Mode&0o100 {
 			t.Errorf("%s: %s: mode %#o, want %#o", name, rel, e.Mode, st.Mode)
 		}
-		if rel != "." && e.Sec != st.Mtim.Sec {
-			t.Errorf("%s: %s: time %d, want %d", name, rel, e.Sec, st.Mtim.Sec)
+		if rel != "." && e.Sec != int64(st.Mtim.Sec) {
+			t.Errorf("%s: %s: time %d, want %d", name, rel, e.Sec, int64(st.Mtim.Sec))
 		}
 		if e.IsDir() {
 			return nil
@@ -126,8 +126,8 @@ func sameAsExtracted(t *testing.T, name string, tarBytes []byte, args []string) 
 			t.Errorf("%s: %s: inode %d, want %d", name, rel, e.Ino, first)
 		}
 		inodes[st.Ino] = e.Ino
-		if uint64(e.Nlink) != uint64(st.Nlink) || e.Size != st.Size || int64(e.Nsec) != st.Mtim.Nsec {
-			t.Errorf("%s: %s: %d links, %d bytes, %d ns; want %d, %d, %d", name, rel, e.Nlink, e.Size, e.Nsec, st.Nlink, st.Size, st.Mtim.Nsec)
+		if uint64(e.Nlink) != uint64(st.Nlink) || e.Size != st.Size || int64(e.Nsec) != int64(st.Mtim.Nsec) {
+			t.Errorf("%s: %s: %d links, %d bytes, %d ns; want %d, %d, %d", name, rel, e.Nlink, e.Size, e.Nsec, st.Nlink, st.Size, int64(st.Mtim.Nsec))
 		}
 		if e.IsLink() {
 			if want, _ := os.Readlink(path); tree.Target(id) != want {

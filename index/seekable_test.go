@@ -226,9 +226,9 @@ func checkExtracted(t *testing.T, tree *Tree, root string) {
 		e, path := tree.Entry(id), filepath.Join(root, tree.Path(id))
 		var st syscall.Stat_t
 		must(t, syscall.Lstat(path, &st))
-		if st.Mode&syscall.S_IFMT != e.Mode&syscall.S_IFMT || st.Mtim.Sec != e.Sec || uint32(st.Mtim.Nsec) != e.Nsec ||
+		if st.Mode&syscall.S_IFMT != e.Mode&syscall.S_IFMT || int64(st.Mtim.Sec) != e.Sec || uint32(st.Mtim.Nsec) != e.Nsec ||
 			!e.IsLink() && (st.Mode^e.Mode)&0o111 != 0 {
-			t.Errorf("%s: mode %#o, time %d.%09d, want %#o, %d.%09d", path, st.Mode, st.Mtim.Sec, st.Mtim.Nsec, e.Mode, e.Sec, e.Nsec)
+			t.Errorf("%s: mode %#o, time %d.%09d, want %#o, %d.%09d", path, st.Mode, int64(st.Mtim.Sec), int64(st.Mtim.Nsec), e.Mode, e.Sec, e.Nsec)
 		}
 		if first, ok := inodes[e.Ino]; ok && first != st.Ino {
 			t.Errorf("%s: not the same file as %s", path, tree.Path(e.Ino))

@@ -1,34 +1,47 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/deps.sh [bench]
+# usage: tests/deps.sh test|lint|demo|bench...
 #
-# Installs the Debian packages that tests, lint and demo need, those that are
-# missing only. With nothing missing it needs neither root nor the network. With bench, the other filesystems that the benchmarks compare with too; those
-# that this Debian doesn't have are named, and done without.
+# Installs the Debian packages that make test, lint, demo or bench needs, those that
+# are missing only. With nothing missing it needs neither root nor the network. For
+# bench, other filesystems that this Debian doesn't have are named, and done without.
+#
+# Kernels and their headers are not among them: headers.sh and kernel.sh unpack those
+# that tests read.
 set -eu
 
-packages="
-  bpftrace clang fuse3 gcc libc6-dev binutils gzip mount
-  busybox-static cpio dkms kmod openssl pahole qemu-system-x86 sparse
-  libarchive-tools perl procps python3-bpfcc shellcheck util-linux xz-utils zstd
-  linux-headers-$(dpkg --print-architecture)
-"
-peers=
-case $* in
-'') ;;
-bench) peers="archivemount e2fsprogs erofs-utils erofsfuse findutils fuse-archive squashfs-tools squashfuse tar" ;;
-*) echo "deps.sh: usage: tests/deps.sh [bench]" >&2; exit 2 ;;
-esac
+packages='' peers=''
+[ $# -gt 0 ] || set -- test lint demo
+for what in "$@"; do
+  case $what in
+  demo) packages="$packages clang perl util-linux xz-utils" ;;
+  lint) packages="$packages shellcheck" ;;
+  test)
+    packages="$packages
+      bpftrace clang fuse3 gcc libc6-dev make binutils gzip mount
+      busybox-static cpio dkms kmod openssl pahole qemu-system-x86 sparse
+      attr libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zstd
+    "
+    ;;
+  bench)
+    packages="$packages clang gcc libc6-dev perl procps util-linux xz-utils zstd"
+    peers="archivemount e2fsprogs erofs-utils erofsfuse findutils fuse-archive squashfs-tools squashfuse tar"
+    ;;
+  *) echo "deps.sh: usage: tests/deps.sh test|lint|demo|bench..." >&2; exit 2 ;;
+  esac
+done
+# Only an ordinary user mounts with its help.
+[ "$(id -u)" = 0 ] || packages="$packages fuse3"
 
 # missing prints those of the packages that are not installed.
 missing() {
   for p in "$@"; do
     case $(dpkg-query -W -f '${Status}' "$p" 2>/dev/null) in
     "install ok installed") ;;
-    *) printf ' %s' "$p" ;;
+    *) echo "$p" ;;
     esac
-  done
+  done | sort -u | tr '\n' ' '
 }
 # shellcheck disable=SC2086 # lists, here and below
 packages=$(missing $packages) peers=$(missing $peers)
@@ -37,14 +50,23 @@ packages=$(missing $packages) peers=$(missing $peers)
 as_root=
 if [ "$(id -u)" != 0 ]; then
   as_root=sudo
+  if ! command -v sudo >/dev/null || ! sudo -v; then
+    echo "deps.sh: packages are missing, and installing them needs root: $packages" >&2
+    echo "hint: as root, apt-get install --no-install-recommends $packages" >&2
+    [ -z "$packages" ] || exit 1
+    exit 0
+  fi
 fi
+install() {
+  # shellcheck disable=SC2086
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
 $as_root apt-get update -q || [ -z "$packages" ]
 if [ -n "$packages" ]; then
-  echo "installing:$packages"
+  echo "installing: $packages"
   # shellcheck disable=SC2086
-  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
+  install $packages
 fi
 for p in $peers; do
-  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$p" ||
-    echo "without the package $p"
+  install "$p" || echo "without the package $p"
 done

@@ -12,14 +12,29 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// kernels are the kernels that Debian 12 has, 6.1 and 6.12, by the names of
-// their metapackages.
-var kernels = []string{"cloud-amd64", "6.12-cloud-amd64"}
+// kernels returns the cloud kernels that Debian has, by the names of their
+// metapackages: the default one first, then those of other series, as 6.12 on
+// Debian 12.
+func kernels(t testing.TB) []string {
+	t.Helper()
+	need.Command(t, "apt-get", "dpkg-deb")
+	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
+	flavours.Do(func() {
+		var out []byte
+		out, flavours.err = exec.Command("./kernel.sh", "flavours", "cloud-amd64").Output()
+		flavours.path = string(out)
+	})
+	need.That(t, flavours.err == nil, "apt's packages of kernels: %v", flavours.err)
+	return strings.Fields(flavours.path)
+}
+
+var flavours once
 
 // moduleFiles are the module's sources.
 var moduleFiles = []string{"COPYING", "Kbuild", "Makefile", "dkms.conf", "dkms.sh", "kheaders.c"}
@@ -32,7 +47,7 @@ func debianKernel(t testing.TB, flavour string) string {
 	need.Command(t, "apt-get", "dpkg-deb")
 	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
 	var stderr bytes.Buffer
-	cmd := exec.Command("./kernel.sh", flavour, "out/kernels")
+	cmd := exec.Command("./kernel.sh", "image", flavour, "out/kernels")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	need.That(t, err == nil, "apt's package linux-image-%s: %v\n%s", flavour, err, stderr.String())
@@ -84,7 +99,7 @@ func headersOf(kernel string) string {
 	return filepath.Join(kernel, "usr/src/linux-headers-"+filepath.Base(kernel))
 }
 
-var builtModules = map[string]*once{kernels[0]: {}, kernels[1]: {}}
+var builtModules sync.Map // a *once for each flavour
 
 // builtModule returns a kernel, and a directory in which its headers have been
 // packed and the module built. The file log there has what make printed.
@@ -93,7 +108,8 @@ func builtModule(t testing.TB, flavour string) (kernel, dir string) {
 	need.Command(t, "make", "gcc", "xz")
 	kernel = debianKernel(t, flavour)
 	program := kheadersfs(t)
-	dir = builtModules[flavour].get(t, "kmod-"+flavour, func(dir string) error {
+	built, _ := builtModules.LoadOrStore(flavour, &once{})
+	dir = built.(*once).get(t, "kmod-"+flavour, func(dir string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
@@ -116,7 +132,7 @@ const noPack = "KHEADERSFS=/bin/true"
 func TestKmodBuild(t *testing.T) {
 	need.Command(t, "sparse", "openssl", "modinfo")
 	warning := regexp.MustCompile(`(?im)^.*(warning|error).*$`)
-	for _, flavour := range kernels {
+	for _, flavour := range kernels(t) {
 		t.Run(flavour, func(t *testing.T) {
 			kernel, built := builtModule(t, flavour)
 			if w := warning.FindString(string(content(t, filepath.Join(built, "log")))); w != "" {
@@ -181,7 +197,7 @@ func testKmodSigned(t *testing.T, kernel, dir string) {
 }
 
 func TestKmodNoProgram(t *testing.T) {
-	kernel := debianKernel(t, kernels[0])
+	kernel := debianKernel(t, kernels(t)[0])
 	dir := t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
 	log, err := makeModuleErr(dir, kernel, "KHEADERSFS=nothing-of-this-name")
@@ -206,7 +222,10 @@ func TestKmodDKMS(t *testing.T) {
 	needMounts(t)
 	need.Command(t, "dkms", "modinfo", "openssl")
 	need.Command(t, "make", "gcc", "pahole", "xz")
-	first, second := debianKernel(t, kernels[0]), debianKernel(t, kernels[1])
+	var boot []string
+	for _, flavour := range kernels(t) {
+		boot = append(boot, debianKernel(t, flavour))
+	}
 	dir := t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
 	inNamespace(t, `
@@ -224,19 +243,23 @@ boot() {
 	find "$1$modules" -name 'dummy.ko*' -exec cp {} "$modules/kernel" \;
 	depmod "$release"
 }
-holds() { # KERNEL SUFFIX
+holds() { # KERNEL
 	release=$(basename "$1")
+	compressed=$(find "/lib/modules/$release/kernel" -name 'dummy.ko*' | sed 's/.*\.ko//')
 	[ "$(modinfo -k "$release" -F signer kheaders)" = "DKMS module signing key" ]
-	/usr/local/bin/kheadersfs info --release "$release" | grep "/$release/updates/dkms/kheaders.ko$2$"
+	/usr/local/bin/kheadersfs info --release "$release" | grep "/$release/updates/dkms/kheaders.ko$compressed$"
 }
-boot "$FIRST"
+set -- $KERNELS
+boot "$1"
 make -C "$MODULE" dkms
 make -C "$MODULE" dkms # over the first
-holds "$FIRST" ""
-boot "$SECOND"
-/etc/kernel/postinst.d/dkms "$(basename "$SECOND")"
-holds "$SECOND" .xz
+holds "$1"
+for other in "${@:2}"; do
+	boot "$other"
+	/etc/kernel/postinst.d/dkms "$(basename "$other")"
+	holds "$other"
+done
 dkms remove "$(dkms status | sed -n '1s/,.*//p')" --all
 [ -z "$(dkms status)" ]`,
-		"FIRST="+first, "SECOND="+second, "MODULE="+dir, "EXE="+kheadersfs(t))
+		"KERNELS="+strings.Join(boot, " "), "MODULE="+dir, "EXE="+kheadersfs(t))
 }

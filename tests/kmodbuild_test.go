@@ -55,7 +55,7 @@ func TestKmodNoHeaders(t *testing.T) {
 // TestKmodPaths names the program by a path with a blank, and where to install
 // by a relative path.
 func TestKmodPaths(t *testing.T) {
-	kernel, built := builtModule(t, kernels[0])
+	kernel, built := builtModule(t, kernels(t)[0])
 	dir := moduleSource(t, built)
 	check(t, os.Mkdir(filepath.Join(dir, "a b"), 0o755))
 	check(t, os.Symlink("/bin/true", filepath.Join(dir, "a b/true")))
@@ -84,7 +84,7 @@ func TestKmodDKMSWeak(t *testing.T) {
 func testKmodDKMS(t *testing.T, what string) {
 	needMounts(t)
 	need.Command(t, "dkms", "make", "gcc", "openssl", "xz")
-	kernel, dir := debianKernel(t, kernels[0]), t.TempDir()
+	kernel, dir := debianKernel(t, kernels(t)[0]), t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
 	inNamespace(t, "./kmod-dkms.sh "+what, "KERNEL="+kernel, "MODULE="+dir, "EXE="+kheadersfs(t))
 }

@@ -5,27 +5,24 @@
 #
 # Makes FILE, a headers archive like the one that a kernel built with
 # CONFIG_IKHEADERS carries (kernel/gen_kheaders.sh of the kernel sources tells
-# what is in it), from the headers package of Debian that is installed.
+# what is in it), from the headers that headers.sh finds.
 set -eu
 
 out=$1
 case $(dpkg --print-architecture) in
-amd64) flavour=amd64 srcarch=x86 ;;
-arm64) flavour=arm64 srcarch=arm64 ;;
+amd64) srcarch=x86 ;;
+arm64) srcarch=arm64 ;;
 *) echo "stock-archive.sh: only amd64 and arm64 are known" >&2; exit 1 ;;
 esac
 
-# The package comes in two parts: what all flavours of a kernel share, and what
-# its configuration made.
-flavoured=$(printf '%s\n' /usr/src/linux-headers-[0-9]*-"$flavour" | sort -V | tail -n 1)
-common=${flavoured%-"$flavour"}-common
-if ! [ -d "$flavoured" ] || ! [ -d "$common" ]; then
-  echo "stock-archive.sh: no kernel headers in /usr/src; make deps installs them" >&2
-  exit 1
-fi
+tests=$(dirname "$0")
+flavoured=$("$tests/headers.sh" "$tests/out/headers")
+common=$(sed -n 's,^include \(.*\)/Makefile$,\1,p' "$flavoured/Makefile")
 
+tree=
+trap 'rm -rf "$tree" "$out.part"' EXIT
+trap 'exit 1' INT TERM HUP
 tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
 for part in "$common" "$flavoured"; do
   (cd "$part" && find include "arch/$srcarch/include" -name '*.h' -print0 |
     tar --null --no-recursion -T - -cf -) | tar -C "$tree" -xf -

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // assembly is what kernel/kheaders.c makes of its archive, with other .xz
@@ -195,10 +194,8 @@ func TestSearchIsGivenUp(t *testing.T) {
 			copy(file[at+header:], []byte{1, byte((n - 1) >> 8), byte(n - 1)})
 		}
 	}
-	start := time.Now()
-	_, err := Read(bytes.NewReader(file), int64(len(file)))
-	if !errors.Is(err, errGivenUp) || time.Since(start) > 20*time.Second {
-		t.Errorf("after %v: %v", time.Since(start), err)
+	if _, err := Read(bytes.NewReader(file), int64(len(file))); !errors.Is(err, errGivenUp) {
+		t.Error(err)
 	}
 }
 

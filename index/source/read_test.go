@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // signature is what a signed module ends in (kernel/module_signature.h).
@@ -141,18 +140,10 @@ func TestOpenRefuses(t *testing.T) {
 			if file.data != nil {
 				write(t, path, file.data)
 			}
-			done := make(chan error, 1)
-			go func() {
-				_, err := Open(path)
-				done <- err
-			}()
-			select {
-			case err := <-done:
-				if err == nil || !strings.HasSuffix(err.Error(), file.want) || !strings.Contains(err.Error(), path+": ") {
-					t.Errorf("got %v, want %s: %s", err, path, file.want)
-				}
-			case <-time.After(10 * time.Second):
-				t.Fatal("Open blocks")
+			// Where it blocks, the test does not end.
+			_, err := Open(path)
+			if err == nil || !strings.HasSuffix(err.Error(), file.want) || !strings.Contains(err.Error(), path+": ") {
+				t.Errorf("got %v, want %s: %s", err, path, file.want)
 			}
 		})
 	}

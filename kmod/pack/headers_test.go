@@ -4,7 +4,6 @@ package pack
 
 import (
 	"bytes"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -255,15 +254,9 @@ func TestFIFO(t *testing.T) {
 		path := filepath.Join(dir, name)
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		must(t, unix.Mkfifo(path, 0o644))
-		done := make(chan error, 1)
-		go func() { done <- Pack(t.Context(), io.Discard, dir, Options{}) }()
-		select {
-		case err := <-done:
-			if err == nil || !strings.HasSuffix(err.Error(), name+": not a file") {
-				t.Errorf("got %v", err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatal("a FIFO holds it up")
+		// Where the FIFO blocks it, the test does not end.
+		if err := packError(t, dir, Options{}); !strings.HasSuffix(err.Error(), name+": not a file") {
+			t.Errorf("got %v", err)
 		}
 	}
 	dir := merge(sourceHeaders, layout{"include/l.h": "->../fifo"}).make(t)
@@ -278,7 +271,7 @@ func TestFIFO(t *testing.T) {
 func TestTimes(t *testing.T) {
 	dir := merge(allHeaders, layout{"include/l.h": "->linux/types.h"}).make(t)
 	at := func(name string, sec, nsec int64) {
-		when := unix.Timespec{Sec: sec, Nsec: nsec}
+		when := unix.NsecToTimespec(sec*1e9 + nsec)
 		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(dir, name), []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW))
 	}
 	at("include/linux/types.h", 1000, 999_999_999)
