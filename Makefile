@@ -12,6 +12,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 HEADERS := /usr/src/kheaders
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
+GOVULNCHECK := v1.1.4
 
 .PHONY: all
 all: bin/kheadersfs
@@ -74,6 +75,13 @@ lint: format
 	$(GO) run $(STATICCHECK) ./...
 	shellcheck .ci/run tests/*.sh kmod/*.sh
 	tests/licences.sh
+
+# With the database of a certain day, so that nothing changes without a change here;
+# make vuln VULNDB=latest looks into today's.
+VULNDB := v0.0.0-20261105234957-e22db6528018
+.PHONY: vuln
+vuln:
+	tests/vuln.sh $(GOVULNCHECK) $(VULNDB)
 
 .PHONY: demo
 demo: all

@@ -87,6 +87,7 @@ func kheadersfs(t testing.TB) string {
 // kheadersfsRace returns the path of the program built to find data races.
 func kheadersfsRace(t testing.TB) string {
 	t.Helper()
+	need.Long(t)
 	return raceProgram.get(t, "kheadersfs-race", func(path string) error {
 		return output(exec.Command("env", "CGO_ENABLED=1", "go", "build", "-race", "-o", path, "../cmd/kheadersfs"))
 	})
@@ -95,6 +96,7 @@ func kheadersfsRace(t testing.TB) string {
 // stockArchive returns the path of an archive as a kernel carries it.
 func stockArchive(t testing.TB) string {
 	t.Helper()
+	need.Long(t)
 	need.Command(t, "dpkg", "apt-get", "perl", "tar", "xz")
 	headers, err := exec.Command("./headers.sh", "out/headers").Output()
 	need.That(t, err == nil && len(headers) > 0, "Debian's package of kernel headers: %v", err)
@@ -302,8 +304,12 @@ func inNamespace(t testing.TB, script string, env ...string) string {
 	t.Helper()
 	needRoot(t)
 	need.Command(t, "unshare", "bash", "mount")
+	// In a chroot whose root is no mount point, mounts can't be kept from others.
+	private := []string{"-m", "--propagation", "private"}
+	err := output(exec.Command("unshare", append(private, "true")...))
+	need.That(t, err == nil, "a root directory that is a mount point: %v", err)
 	var out bytes.Buffer
-	cmd := exec.Command("unshare", "-m", "--propagation", "private", "bash", "-euc", script)
+	cmd := exec.Command("unshare", append(private, "bash", "-euc", script)...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Minute

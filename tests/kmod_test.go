@@ -23,6 +23,7 @@ import (
 // Debian 12.
 func kernels(t testing.TB) []string {
 	t.Helper()
+	need.Long(t)
 	need.Command(t, "apt-get", "dpkg-deb")
 	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
 	flavours.Do(func() {

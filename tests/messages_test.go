@@ -62,7 +62,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"--cache-dir=", path("m")}, 2, []string{"--cache-dir: the value is empty"}},
 		{[]string{"--release=0.0.0-none", path("m")}, 1, []string{
 			"no headers archive for kernel 0.0.0-none", "/lib/modules/0.0.0-none/",
-			"/run/booted-system/kernel-modules/lib/modules/0.0.0-none/", "hint: ", "/lib/modules visible", "kmod/"}},
+			"/run/booted-system/kernel-modules/lib/modules/0.0.0-none/", "hint: ", "give the host's root as --root", "kmod/"}},
 	} {
 		for _, mode := range [][]string{nil, {"--foreground"}} {
 			args := append(mode, test.args...)

@@ -157,6 +157,7 @@ func TestStripCommentsLinear(t *testing.T) {
 
 // The headers of Debian's kernel.
 func TestStripCommentsKernel(t *testing.T) {
+	need.Long(t)
 	need.Command(t, "dpkg", "apt-get")
 	found, err := exec.Command("../../tests/headers.sh", "../../tests/out/headers").Output()
 	need.That(t, err == nil, "Debian's package of kernel headers: %v", err)
