@@ -84,10 +84,10 @@ func openCounting(t testing.TB, archive []byte) (*Tree, []int) {
 	t.Helper()
 	f, err := Parse(bytes.NewReader(archive), int64(len(archive)))
 	must(t, err)
-	tree := f.Tree()
-	if tree == nil {
+	if f.Tree() == nil {
 		t.Fatal("the archive has no index")
 	}
+	tree := f.Tree()
 	// The same row, but that nothing is decoded ahead.
 	old := tree.row.Load()
 	counts := make([]int, len(old.Blocks()))

@@ -46,7 +46,7 @@ func TestReadmeIsComplete(t *testing.T) {
 		t.Errorf("%d commands in --help:\n%s", len(commands), help)
 	}
 	for _, c := range commands {
-		if !regexp.MustCompile(`(?m)^kheadersfs \[?`+c[1]+`\b`).MatchString(readme) {
+		if !regexp.MustCompile(`(?m)^kheadersfs \[?` + c[1] + `\b`).MatchString(readme) {
 			t.Errorf("README does not show the command %s", c[1])
 		}
 	}

@@ -80,10 +80,10 @@ func open(t testing.TB, archive []byte) *index.Tree {
 	t.Helper()
 	f, err := index.Parse(bytes.NewReader(archive), int64(len(archive)))
 	must(t, err)
-	tree := f.Tree()
-	if tree == nil {
+	if f.Tree() == nil {
 		t.Fatal("the archive has no index")
 	}
+	tree := f.Tree()
 	must(t, index.Verify(bytes.NewReader(archive), int64(len(archive))))
 	return tree
 }
