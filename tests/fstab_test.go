@@ -107,7 +107,7 @@ chmod 600 /dev/fuse
 if as_user "$EXE" "$ARCHIVE" "$MNT" 2>"$DIR/err"; then exit 1; fi
 grep 'hint: chmod 0666 /dev/fuse' "$DIR/err"`},
 		{"dropped privileges", "noauto,ro,nosuid,nodev,drop_privileges,setuid=nobody,allow_other", `
-mount "$MNT"; ls "$MNT/include"; pid=$(pgrep -f "ready-fd=.*$ARCHIVE"); is "$(ps -o user= -p "$pid")" nobody
+mount "$MNT"; ls "$MNT/include"; pid=$(pgrep -n -f "ready-fd=.*$ARCHIVE"); is "$(ps -o user= -p "$pid")" nobody
 kill "$pid"
 umount -l "$MNT"`},
 	} {
