@@ -43,6 +43,14 @@ func openCacheFile(b []byte) (*Tree, error) {
 	return f.Tree(), nil
 }
 
+// stride is how far apart the bytes lie that a test damages one by one.
+func stride() int {
+	if testing.Short() {
+		return 13
+	}
+	return 1
+}
+
 // verify verifies an archive.
 func verify(b []byte) error { return Verify(bytes.NewReader(b), int64(len(b))) }
 

@@ -202,7 +202,7 @@ func TestVerifyRefused(t *testing.T) {
 	packed := tartest.XZ(t, verifyTar(t), 4096)
 	packed[len(packed)-20] ^= 1 // the index
 	var damage *DamageError
-	if err := verify(packed); !errors.As(err, &damage) || len(damage.Lines()) != 0 || err.Error() != "xz: the index's checksum does not match" {
+	if err := verify(packed); !errors.As(err, &damage) || len(damage.Lines()) != 0 || err.Error() != "xz: checksum of the index does not match" {
 		t.Errorf("a damaged index: %v, %q", err, damage.Lines())
 	}
 }

@@ -16,32 +16,32 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/xz/lzma2"
 )
 
-// filterLZMA2 is the one filter that is supported (section 5.3.1).
+// filterLZMA2 is the only supported filter (section 5.3.1).
 const filterLZMA2 = 0x21
 
-// A blockHeader is what stands in front of a block's compressed data, section
+// A blockHeader is the header in front of the compressed data of a block, section
 // 3.1.
 type blockHeader struct {
-	size       int   // in bytes
-	compressed int64 // size of the compressed data, -1: not told
-	length     int64 // bytes it decodes to, -1: not told
-	dict       int64 // dictionary size that is declared, in bytes
+	size       int   // of the header, in bytes
+	compressed int64 // size of the compressed data; -1 if not given
+	length     int64 // bytes that the block decodes to; -1 if not given
+	dict       int64 // declared size of the dictionary, in bytes
 }
 
-// parseBlockHeader reads the header that b begins with.
+// parseBlockHeader reads the block header at the beginning of b.
 func parseBlockHeader(b []byte) (h blockHeader, err error) {
 	if len(b) > 0 && b[0] == 0 {
-		return h, formatErrorf("an index where a block is due")
+		return h, formatErrorf("index instead of a block")
 	}
 	if len(b) == 0 || len(b) < (int(b[0])+1)*4 {
-		return h, formatErrorf("the block header is cut short")
+		return h, formatErrorf("block header is cut short")
 	}
 	h.size = (int(b[0]) + 1) * 4
 	body, sum := b[1:h.size-4], b[h.size-4:]
 	if crc32.ChecksumIEEE(b[:h.size-4]) != binary.LittleEndian.Uint32(sum) {
-		return h, formatErrorf("the block header's checksum does not match")
+		return h, formatErrorf("checksum of the block header does not match")
 	}
-	bad := formatErrorf("the block header is not well formed")
+	bad := formatErrorf("block header is not well formed")
 	if len(body) == 0 {
 		return h, bad
 	}
@@ -71,7 +71,7 @@ func parseBlockHeader(b []byte) (h blockHeader, err error) {
 			return h, bad
 		}
 		if id != filterLZMA2 {
-			return h, fmt.Errorf("the filter %s is not supported, only LZMA2 by itself is", filterName(id))
+			return h, fmt.Errorf("filter %s is not supported, only LZMA2 alone is", filterName(id))
 		}
 		if n != 1 || body[0] > 40 {
 			return h, bad
@@ -107,13 +107,13 @@ func filterName(id int64) string {
 // A rawBlock is a block that has not been decoded.
 type rawBlock struct {
 	data []byte // LZMA2
-	dict int    // bytes of it that are needed
+	dict int    // size of the dictionary that is needed, in bytes
 	kind Check
-	sum  []byte // the check as stored; a CRC turned around
-	cut  bool   // the file ends within the block: known only to Salvage
+	sum  []byte // the stored check; a CRC with its bytes reversed
+	cut  bool   // the file ends within the block; only after Salvage
 }
 
-// raw takes block i apart and checks all but the data.
+// raw returns block i. It checks everything but the compressed data.
 func (f *File) raw(i int) (*rawBlock, error) {
 	b := f.Blocks[i]
 	raw := f.data[min(b.Offset, int64(len(f.data))):]
@@ -140,12 +140,12 @@ func (f *File) raw(i int) (*rawBlock, error) {
 	if padding := raw[min(b.Size-check.size(), int64(len(raw))):]; !cut {
 		padding = padding[:int64(len(padding))-check.size()]
 		if bytes.Count(padding, []byte{0}) != len(padding) {
-			return nil, formatErrorf("the block's padding is not zero")
+			return nil, formatErrorf("padding of the block is not zero")
 		}
 	}
 	dict := min(h.dict, b.Length, payload*maxRatio)
 	if dict > MaxDict {
-		return nil, fmt.Errorf("a dictionary of %d bytes is more than the limit of %d", dict, int64(MaxDict))
+		return nil, fmt.Errorf("dictionary of %d bytes exceeds %d MiB", dict, MaxDict>>20)
 	}
 	sum := bytes.Clone(raw[max(0, int64(len(raw))-check.size()):])
 	if check == CheckCRC32 || check == CheckCRC64 {
@@ -154,19 +154,19 @@ func (f *File) raw(i int) (*rawBlock, error) {
 	return &rawBlock{data: raw[h.size:][:payload], dict: int(dict), kind: check, sum: sum, cut: cut}, nil
 }
 
-// compare compares the check with a sum of the block's bytes.
+// compare returns an error if the check is not the sum of the decoded bytes in h.
 func (b *rawBlock) compare(h hash.Hash) error {
 	if h != nil && !bytes.Equal(h.Sum(nil), b.sum) {
-		return formatErrorf("the %v check does not match", b.kind)
+		return formatErrorf("%v check does not match", b.kind)
 	}
 	return nil
 }
 
 var decoders = sync.Pool{New: func() any { return new(lzma2.Decoder) }}
 
-// Decode decodes block i into dst, which must have the block's length. Its
-// bytes may be relied on only without an error, which is a *BlockError. It
-// takes no memory to speak of.
+// Decode decodes block i into dst, which must have the length of the block. An
+// error is a *BlockError; after one, the bytes of dst may be wrong. Decode
+// allocates next to nothing.
 func (f *File) Decode(i int, dst []byte) error {
 	if err := f.decode(i, dst); err != nil {
 		return f.blockError(i, err)
@@ -186,7 +186,7 @@ func (f *File) decode(i int, dst []byte) error {
 	case err != nil:
 		return lzmaError(err)
 	case n < len(dst):
-		return formatErrorf("decodes to %d bytes less than its index tells", len(dst)-n)
+		return formatErrorf("decodes to %d bytes less than the index says", len(dst)-n)
 	case used < len(raw.data):
 		return formatErrorf("%d bytes of compressed data are left over", len(raw.data)-used)
 	}
@@ -203,7 +203,7 @@ func (f *File) blockError(i int, err error) error {
 
 func lzmaError(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return formatErrorf("the compressed data is cut short")
+		return formatErrorf("compressed data is cut short")
 	}
 	return formatErrorf("%v", err)
 }

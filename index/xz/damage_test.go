@@ -126,8 +126,8 @@ func TestBlockErrors(t *testing.T) {
 				at   int64
 				want string
 			}{
-				{b.Offset + 5, "the block header's checksum does not match"},
-				{b.Offset + b.Size - 1, "the " + f.Streams[0].String() + " check does not match"},
+				{b.Offset + 5, "checksum of the block header does not match"},
+				{b.Offset + b.Size - 1, f.Streams[0].String() + " check does not match"},
 				{b.Offset + b.Size/2, ""},
 			} {
 				f.data[where.at] ^= 0x10

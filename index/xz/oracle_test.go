@@ -203,7 +203,7 @@ func TestFilters(t *testing.T) {
 	} {
 		t.Run(filter.option, func(t *testing.T) {
 			_, err := decode(xzOf(t, text(1000), filter.option, "--lzma2"))
-			want := "xz block 1 of 1: the filter " + filter.name + " is not supported, only LZMA2 by itself is"
+			want := "xz block 1 of 1: filter " + filter.name + " is not supported, only LZMA2 alone is"
 			if err == nil || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}

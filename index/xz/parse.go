@@ -10,10 +10,9 @@ import (
 	"slices"
 )
 
-// Parse reads the layout of the .xz file that data is, from its end: footer,
-// index and header of each stream. Nothing is decoded, and no number is used
-// before the checksum over it has been found right. data is kept, and must not
-// change.
+// Parse reads the layout of the .xz file in data, from its end: footer, index and
+// header of each stream. It decodes nothing, and uses no number before it has
+// checked the checksum over it. The File refers to data, which must not change.
 func Parse(data []byte) (*File, error) {
 	f, err := parse(data)
 	if err != nil {
@@ -28,9 +27,9 @@ func parse(data []byte) (*File, error) {
 		records []Block
 	}
 	if len(data) == 0 {
-		return nil, formatErrorf("nothing there")
+		return nil, formatErrorf("empty file")
 	}
-	var streams []stream // last one first
+	var streams []stream // the last one first
 	total := 0
 	for end := int64(len(data)); end > 0; {
 		tail := data[:end]
@@ -67,7 +66,7 @@ func parse(data []byte) (*File, error) {
 	return f, nil
 }
 
-// parseStream reads the stream that ends where data ends. start is where it
+// parseStream reads the stream at the end of data. start is where the stream
 // begins.
 func parseStream(data []byte, maxBlocks int) (check Check, records []Block, start int64, err error) {
 	size := int64(len(data))
@@ -80,7 +79,7 @@ func parseStream(data []byte, maxBlocks int) (check Check, records []Block, star
 	}
 	index := size - headerSize - backward
 	if index < headerSize {
-		return 0, nil, 0, formatErrorf("an index of %d bytes does not fit in", backward)
+		return 0, nil, 0, formatErrorf("index of %d bytes does not fit in the file", backward)
 	}
 	records, err = parseIndex(data[index:size-headerSize], maxBlocks)
 	if err != nil {
@@ -90,7 +89,7 @@ func parseStream(data []byte, maxBlocks int) (check Check, records []Block, star
 	for _, b := range records {
 		start -= round4(b.Size)
 		if start < 0 {
-			return 0, nil, 0, formatErrorf("the index tells of more than the file holds")
+			return 0, nil, 0, formatErrorf("blocks of the index do not fit in the file")
 		}
 	}
 	headerCheck, err := parseHeader(data[start:])
@@ -111,22 +110,22 @@ func parseStream(data []byte, maxBlocks int) (check Check, records []Block, star
 // parseHeader reads a stream header, section 2.1.1.
 func parseHeader(b []byte) (Check, error) {
 	if len(b) < headerSize || string(b[:len(Magic)]) != Magic {
-		return 0, formatErrorf("no stream header where one is due")
+		return 0, formatErrorf("stream header is missing")
 	}
 	if crc32.ChecksumIEEE(b[6:8]) != binary.LittleEndian.Uint32(b[8:]) {
-		return 0, formatErrorf("the stream header's checksum does not match")
+		return 0, formatErrorf("checksum of the stream header does not match")
 	}
 	return parseFlags(b[6:8])
 }
 
-// parseFooter reads a stream footer, section 2.1.2. backward is the size of
-// the index in front of it, in bytes.
+// parseFooter reads a stream footer, section 2.1.2. backward is the size in bytes
+// of the index in front of it.
 func parseFooter(b []byte) (check Check, backward int64, err error) {
 	if string(b[10:12]) != footerMagic {
 		return 0, 0, formatErrorf("no stream footer at the end: cut short, or not .xz")
 	}
 	if crc32.ChecksumIEEE(b[4:10]) != binary.LittleEndian.Uint32(b) {
-		return 0, 0, formatErrorf("the stream footer's checksum does not match")
+		return 0, 0, formatErrorf("checksum of the stream footer does not match")
 	}
 	check, err = parseFlags(b[8:10])
 	return check, (int64(binary.LittleEndian.Uint32(b[4:])) + 1) * 4, err
@@ -146,20 +145,20 @@ func parseFlags(b []byte) (Check, error) {
 	return check, nil
 }
 
-// parseIndex reads an index that is all of b, section 4. Only Size and Length
-// of the blocks are known from it.
+// parseIndex reads an index, section 4, which takes up all of b. It sets Size and
+// Length of the blocks.
 func parseIndex(b []byte, maxBlocks int) ([]Block, error) {
 	if len(b) < 8 || b[0] != 0 {
-		return nil, formatErrorf("no index where one is due")
+		return nil, formatErrorf("index is missing")
 	}
 	body, sum := b[:len(b)-4], b[len(b)-4:]
 	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(sum) {
-		return nil, formatErrorf("the index's checksum does not match")
+		return nil, formatErrorf("checksum of the index does not match")
 	}
 	body = body[1:]
 	count, body, ok := vli(body)
 	if !ok || count > int64(len(body))/2 {
-		return nil, formatErrorf("the index is not well formed")
+		return nil, formatErrorf("index is not well formed")
 	}
 	if count > int64(maxBlocks) {
 		return nil, fmt.Errorf("more than %d blocks", MaxBlocks)
@@ -174,7 +173,7 @@ func parseIndex(b []byte, maxBlocks int) ([]Block, error) {
 		}
 	}
 	if len(body) > 3 || bytes.Count(body, []byte{0}) != len(body) {
-		return nil, formatErrorf("the index's padding is not well formed")
+		return nil, formatErrorf("padding of the index is not well formed")
 	}
 	return records, nil
 }

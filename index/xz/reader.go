@@ -10,9 +10,9 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/xz/lzma2"
 )
 
-// BlockReader decodes block i (the first one is 0). io.EOF comes only once
-// the block's size and check have been found right; all other errors are
-// *BlockError. Bytes that were returned before such an error may be wrong.
+// BlockReader returns a reader that decodes block i (the first one is 0). It
+// returns io.EOF if the size and the check of the block match; any other error is
+// a *BlockError. The bytes before a *BlockError may be wrong.
 func (f *File) BlockReader(i int) io.Reader {
 	r, err := f.newBlockReader(i)
 	if err != nil {
@@ -31,11 +31,11 @@ type blockReader struct {
 	raw   *rawBlock
 	lzma2 *lzma2.Reader
 	left  int64  // bytes not decoded yet
-	rest  []byte // decoded, but not read yet
+	rest  []byte // decoded, not read yet
 	err   error
 
-	// The check takes a tenth of the time that decoding takes. It is made beside
-	// decoding the next bytes, by goroutines that end by themselves.
+	// Computing the check takes a tenth of the time of decoding. A goroutine adds
+	// some bytes to the hash while the next ones are decoded, and ends by itself.
 	hash    hash.Hash
 	hashing sync.WaitGroup
 }
@@ -66,8 +66,8 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next decodes some more bytes. They may come together with an error, of
-// which they are innocent.
+// next decodes some more bytes. It may return them together with an error, which
+// does not concern them.
 func (r *blockReader) next() ([]byte, error) {
 	p, err := r.lzma2.Next()
 	r.hashing.Wait()
@@ -80,7 +80,7 @@ func (r *blockReader) next() ([]byte, error) {
 		err = lzmaError(err)
 	case int64(len(p)) > r.left:
 		p = p[:r.left]
-		err = formatErrorf("decodes to more bytes than its index tells")
+		err = formatErrorf("decodes to more bytes than the index says")
 	}
 	if err != nil {
 		return p, r.f.blockError(r.i, err)
@@ -95,10 +95,10 @@ func (r *blockReader) next() ([]byte, error) {
 // finish checks the whole block.
 func (r *blockReader) finish() error {
 	if r.left > 0 {
-		return formatErrorf("decodes to %d bytes less than its index tells", r.left)
+		return formatErrorf("decodes to %d bytes less than the index says", r.left)
 	}
 	if r.raw.cut {
-		return formatErrorf("its check is cut short")
+		return formatErrorf("check is cut short")
 	}
 	if n := r.lzma2.Unused(); n > 0 {
 		return formatErrorf("%d bytes of compressed data are left over", n)
@@ -106,9 +106,9 @@ func (r *blockReader) finish() error {
 	return r.raw.compare(r.hash)
 }
 
-// Head decodes the first bytes of block i into p without its check being looked
-// at, and returns how many there were. It takes some tens of kilobytes, and
-// serves to tell what is packed here.
+// Head decodes the first bytes of block i into p, and returns how many it decoded.
+// It does not check the block, and allocates some tens of kilobytes. The bytes
+// serve to recognize what the file holds.
 func (f *File) Head(i int, p []byte) int {
 	raw := f.data[f.Blocks[i].Offset:]
 	h, err := parseBlockHeader(raw)
@@ -120,7 +120,7 @@ func (f *File) Head(i int, p []byte) int {
 	return n
 }
 
-// FileHead is Head of the first block that isn't empty.
+// FileHead is Head of the first block that is not empty.
 func (f *File) FileHead(p []byte) int {
 	for i, b := range f.Blocks {
 		if b.Length > 0 {

@@ -12,9 +12,10 @@ import (
 	"io"
 )
 
-// Salvage reads the layout of a damaged .xz file from its start, as far as it
-// goes. Decoding the last block of what it returns tells what is wrong, unless
-// the damage lies between blocks. It never fails: nothing readable is no block.
+// Salvage reads the layout of a damaged .xz file from its start, up to the damage.
+// Decoding the last block of the File returns the error, unless the damage lies
+// between blocks. Salvage never fails; with nothing readable the File has no
+// blocks.
 func Salvage(data []byte) *File {
 	s := scanner{r: bufio.NewReader(bytes.NewReader(data))}
 	s.f.data = data
@@ -23,15 +24,15 @@ func Salvage(data []byte) *File {
 	return &s.f
 }
 
-// Scan reads an .xz file that begins where r is and may have anything behind
-// it, and returns its size. Streams that follow each other are one file. It
-// decodes nothing: LZMA2 chunks tell their sizes.
+// Scan reads an .xz file from r and returns its size. Streams that follow each
+// other are one file; other bytes may follow. Scan decodes nothing: the headers
+// of LZMA2 chunks hold their sizes.
 func Scan(r io.Reader) (size int64, err error) {
 	s := scanner{r: bufio.NewReaderSize(r, 64<<10)}
 	for {
 		if err := s.stream(); err != nil {
 			if size > 0 {
-				return size, nil // something else that begins like a stream
+				return size, nil // other bytes that begin like a stream
 			}
 			return 0, fmt.Errorf("xz: %w", err)
 		}
@@ -44,11 +45,11 @@ func Scan(r io.Reader) (size int64, err error) {
 
 type scanner struct {
 	r  *bufio.Reader
-	at int64 // bytes taken from r
+	at int64 // bytes read from r
 	f  File
 }
 
-// more skips stream padding, and tells whether a stream follows.
+// more skips stream padding, and reports whether a stream follows.
 func (s *scanner) more() bool {
 	for {
 		b, _ := s.r.Peek(headerSize)
@@ -86,9 +87,8 @@ func cutShort(err error) error {
 	return err
 }
 
-// stream reads one stream up to and with its footer. Blocks are added to s.f
-// as soon as they have begun: of a file that is cut short, the last one is
-// larger than what is there.
+// stream reads one stream, with its footer. It adds blocks to s.f as soon as they
+// begin: if the file is cut short, the last block extends beyond its end.
 func (s *scanner) stream() error {
 	b, err := s.take(headerSize)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *scanner) stream() error {
 	return s.index(check, s.f.Blocks[first:])
 }
 
-// block walks over one block, chunk by chunk.
+// block reads over one block, chunk by chunk.
 func (s *scanner) block(check Check) error {
 	b := Block{Stream: len(s.f.Streams) - 1, Offset: s.at}
 	var walk error
@@ -132,8 +132,8 @@ func (s *scanner) block(check Check) error {
 	return walk
 }
 
-// chunks reads a block header and the LZMA2 chunks behind it. length is the
-// number of bytes that they decode to.
+// chunks reads a block header and the LZMA2 chunks behind it. length is how many
+// bytes the chunks decode to.
 func (s *scanner) chunks() (length int64, err error) {
 	b, err := s.r.Peek(1)
 	if err != nil {
@@ -175,16 +175,16 @@ func (s *scanner) chunks() (length int64, err error) {
 				return length, err
 			}
 		default:
-			return length, formatErrorf("an LZMA2 chunk begins with %#02x", c[0])
+			return length, formatErrorf("LZMA2 chunk begins with %#02x", c[0])
 		}
 		if length > MaxUnpacked {
-			return length, fmt.Errorf("decodes to more than %d bytes", int64(MaxUnpacked))
+			return length, errTooLarge
 		}
 	}
 }
 
-// index reads the index and the footer, and compares the index with the
-// blocks that were seen.
+// index reads the index and the footer of a stream, and compares the index with
+// the blocks that were read.
 func (s *scanner) index(check Check, blocks []Block) error {
 	want := appendIndex(nil, blocks)
 	got, err := s.take(len(want) + headerSize)
@@ -192,7 +192,7 @@ func (s *scanner) index(check Check, blocks []Block) error {
 		return err
 	}
 	if !bytes.Equal(got[:len(want)], want) {
-		return formatErrorf("the index does not match the blocks")
+		return formatErrorf("index does not match the blocks")
 	}
 	footer, backward, err := parseFooter(got[len(want):])
 	if err == nil && (footer != check || backward != int64(len(want))) {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package xz takes .xz files apart: streams, blocks and checks, after the .xz
+// Package xz reads the streams, blocks and checks of .xz files, by the .xz
 // file format 1.2.1 (https://tukaani.org/xz/xz-file-format.txt).
 //
-// Where the usual xz reader shows one long stream of bytes, this one shows
-// the blocks, each of which can be decoded by itself. Parse reads the indexes
-// from the end of a file and decodes nothing; its cost is a few microseconds
-// a block. Scan walks a file from its start, chunk header by chunk header, also
-// without decoding: it finds the end of a file that lies within another one,
-// and tells where a damaged file breaks off.
+// The usual xz reader returns one long stream of bytes. This package returns
+// the blocks, and decodes each of them by itself. Parse reads the indexes
+// from the end of a file and decodes nothing; it takes a few microseconds a
+// block. Scan and Salvage read a file from its start, chunk header by chunk
+// header, and decode nothing either: Scan finds the end of a file that lies
+// within another one, and Salvage finds the blocks of a damaged file.
 //
-// The bytes of LZMA2 are decoded by package lzma2, below this one.
+// Package lzma2 decodes the compressed data.
 package xz
 
 import (
@@ -23,25 +23,28 @@ import (
 	"io"
 )
 
-// Limits. What goes beyond them is refused before memory is taken for it.
+// Limits. A file that exceeds one is refused before memory is allocated for it.
 const (
-	// MaxUnpacked is the most bytes that all blocks of a file may decode to. A
-	// kernel's headers are 30 to 80 MB.
+	// MaxUnpacked is the most bytes that all blocks of a file may decode to. The
+	// headers of a kernel take 30 to 80 MB.
 	MaxUnpacked = 1 << 30
 	// MaxBlocks is the most blocks and the most streams that a file may hold.
 	MaxBlocks = 1 << 18
-	// MaxDict is the largest dictionary that is allocated: the smaller one of
-	// what a block header declares and what the block decodes to counts, since
-	// no distance reaches behind the block's start. xz -9 asks for 64 MiB.
+	// MaxDict is the largest dictionary that is allocated. A block needs no more
+	// than its header declares, and no more than it decodes to, since no distance
+	// reaches back beyond the start of the block. xz -9 declares 64 MiB.
 	MaxDict = 256 << 20
-	// maxRatio is more bytes than LZMA2 can make of one: a match of 273 takes 14
-	// bits at least, and each of these log2(2048/2017) when it is the likelier
-	// one. That gives 7,090.
+	// maxRatio is above the highest ratio of LZMA2, 7,090: a match of 273 bytes
+	// takes at least 14 binary decisions, and each of them at least
+	// log2(2048/2017) bits.
 	maxRatio = 8192
 )
 
-// ErrFormat is what every error is, by errors.Is, that is about bytes that are
-// damaged or not .xz at all, and not about what is unsupported or too large.
+var errTooLarge = fmt.Errorf("unpacked size exceeds %d GiB", MaxUnpacked>>30)
+
+// ErrFormat means that the bytes are damaged, or not .xz at all. errors.Is finds
+// it in every such error, and in none that says that a file is unsupported or too
+// large.
 var ErrFormat = errors.New("damaged, or not .xz")
 
 type formatError string
@@ -53,7 +56,7 @@ func formatErrorf(format string, args ...any) error {
 	return formatError(fmt.Sprintf(format, args...))
 }
 
-// Magic begins every stream (section 2.1.1.1).
+// Magic is how every stream begins (section 2.1.1.1).
 const Magic = "\xfd7zXZ\x00"
 
 const (
@@ -64,7 +67,7 @@ const (
 // Check is the kind of a stream's check (section 2.1.1.2).
 type Check byte
 
-// The checks that are known. Others are reserved, and refused.
+// The known checks. All others are reserved, and refused.
 const (
 	CheckNone   Check = 0
 	CheckCRC32  Check = 1
@@ -86,7 +89,7 @@ func (c Check) String() string {
 	return fmt.Sprintf("unknown check %d", byte(c))
 }
 
-// size is the number of bytes that the check takes behind its block.
+// size returns how many bytes the check takes at the end of a block.
 func (c Check) size() int64 {
 	switch c {
 	case CheckCRC32:
@@ -101,7 +104,7 @@ func (c Check) size() int64 {
 
 var crc64Table = crc64.MakeTable(crc64.ECMA)
 
-// newHash returns nil for CheckNone.
+// newHash returns a hash that computes the check, and nil for CheckNone.
 func (c Check) newHash() hash.Hash {
 	switch c {
 	case CheckCRC32:
@@ -115,7 +118,7 @@ func (c Check) newHash() hash.Hash {
 }
 
 // A File is the layout of an .xz file: its streams and blocks in the order of
-// their bytes. It is not changed once made; concurrent use is safe.
+// their bytes. It never changes; concurrent use is safe.
 type File struct {
 	data    []byte
 	Streams []Check // the kind of check of each stream
@@ -127,11 +130,11 @@ type Block struct {
 	Stream int   // index in File.Streams
 	Offset int64 // of the block header, in the file
 	Size   int64 // header, compressed data and check, without padding
-	Start  int64 // of the block's bytes in what the whole file decodes to
-	Length int64 // of those bytes
+	Start  int64 // of the decoded block, in the decoded file
+	Length int64 // of the decoded block
 }
 
-// Unpacked is the number of bytes that the whole file decodes to.
+// Unpacked returns how many bytes the whole file decodes to.
 func (f *File) Unpacked() int64 {
 	if len(f.Blocks) == 0 {
 		return 0
@@ -140,20 +143,21 @@ func (f *File) Unpacked() int64 {
 	return last.Start + last.Length
 }
 
-// add appends a block behind the last one, within the limits.
+// add appends a block, whose Start it sets. It returns an error if the File would
+// exceed a limit.
 func (f *File) add(b Block) error {
 	if len(f.Blocks) >= MaxBlocks {
 		return fmt.Errorf("more than %d blocks", MaxBlocks)
 	}
 	b.Start = f.Unpacked()
 	if b.Length < 0 || b.Length > MaxUnpacked-b.Start {
-		return fmt.Errorf("decodes to more than %d bytes", int64(MaxUnpacked))
+		return errTooLarge
 	}
 	f.Blocks = append(f.Blocks, b)
 	return nil
 }
 
-// A BlockError tells which block is damaged.
+// A BlockError says which block can't be decoded, and why.
 type BlockError struct {
 	Block, Blocks int // the first block is 0
 	Err           error
@@ -165,8 +169,9 @@ func (e *BlockError) Error() string {
 
 func (e *BlockError) Unwrap() error { return e.Err }
 
-// Reader decodes all blocks, one after the other. An error is io.EOF only
-// behind the last block with every check passed; others are *BlockError.
+// Reader returns a reader that decodes all blocks, one after the other. It returns
+// io.EOF after the last block if every check matches; any other error is a
+// *BlockError.
 func (f *File) Reader() io.Reader {
 	return &reader{f: f}
 }
@@ -180,7 +185,7 @@ type reader struct {
 
 func (r *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
-		return 0, nil // a block, too, would return nothing for it, for ever
+		return 0, nil // or the loop below would not end: blocks return 0, nil too
 	}
 	for r.err == nil {
 		if r.block == nil {

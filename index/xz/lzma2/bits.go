@@ -59,7 +59,7 @@ func more1(p uint32) uint32 { return p - p>>rate }
 //
 // The compiler makes conditional moves of ifs that look like these. It wouldn't if
 // an address were computed from their results, which is why bit is
-// set by itself. The price of a change here is told by BenchmarkDecode; the
+// set by itself. BenchmarkDecode shows the price of a change here; the
 // inliner's budget is nearly used up.
 func decide(p, next0, next1, rng, code uint64) (bit uint64, q uint32, next, r, c uint64) {
 	bound := (rng >> probBits) * p
@@ -238,7 +238,7 @@ func direct(n uint, in []byte, rng, code uint64, at int) (uint, uint64, uint64, 
 	return uint(v), rng, code, at
 }
 
-// decodeMatched decodes a literal behind a match, with the byte that would follow
+// decodeMatched decodes a literal after a match, with the byte that would follow
 // if the match went on. As long as the bits are that byte's, which is worth
 // guessing, other probabilities hold: those from 0x100 on where its next bit is 0,
 // from 0x200 on where it is 1.

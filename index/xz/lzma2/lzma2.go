@@ -7,7 +7,7 @@
 // LZMA2 is a row of chunks, each of them LZMA or plain bytes. The .xz file format
 // 1.2.1 names it in section 5.3.1, "The .xz file format" in XZ Embedded's
 // documentation (Documentation/staging/xz.rst of the kernel) says what a decoder may
-// rely on, and lzma-specification.txt of the LZMA SDK tells LZMA: a range coder below
+// rely on, and lzma-specification.txt of the LZMA SDK describes LZMA: a range coder below
 // a model of 14,000 adaptive probabilities. Decoding is one long chain of
 // multiplications and decisions; bits.go has what makes that fast.
 //
@@ -21,11 +21,11 @@ import (
 	"io"
 )
 
-// ErrFormat is what every error is, by errors.Is, that bytes of input cause.
-// Where they end too early the error is io.ErrUnexpectedEOF as well.
+// ErrFormat means that the input is damaged, or not LZMA2. errors.Is finds it in every
+// such error, and io.ErrUnexpectedEOF as well where the input is cut short.
 var ErrFormat = errors.New("damaged LZMA2")
 
-// A formatError tells what is wrong at which byte of the compressed data.
+// A formatError says what is wrong at which byte of the compressed data.
 type formatError struct {
 	at   int
 	what string
@@ -40,7 +40,7 @@ func (e *formatError) Is(target error) bool {
 	return target == ErrFormat || e.cut && target == io.ErrUnexpectedEOF
 }
 
-// errDone is what decode returns behind the end marker.
+// errDone is what decode returns after the end marker.
 var errDone = errors.New("done")
 
 // A Decoder decodes LZMA2 into a buffer. It takes 56 KB, needs no set-up, and can
@@ -60,7 +60,7 @@ type Decoder struct {
 	size   int    // of its compressed data; more than len(in): src is cut short
 	start  int    // of its compressed data, in src
 
-	// The dictionary: the bytes of out (see symbols) in front of pos.
+	// The dictionary: the bytes of out (see symbols) before pos.
 	dict int  // the largest distance that is allowed
 	bias int  // what to add to pos for the bytes since the dictionary was reset
 	wrap int  // where out was left for its start again, 0: it was not yet
@@ -98,7 +98,7 @@ func (d *Decoder) reset(src []byte, dict int) {
 
 // decode decodes to out[pos:] until limit is reached, and then by at most maxMatch-1
 // bytes more unless limit is the end of out. It returns where
-// it got to, and errDone behind the end marker.
+// it got to, and errDone after the end marker.
 func (d *Decoder) decode(out []byte, pos, limit int) (int, error) {
 	for {
 		if d.left == 0 {

@@ -22,7 +22,7 @@ type Reader struct {
 }
 
 // overshoot is how much further a piece may go than it was meant to (by a match
-// but for its first byte), and how much may be written behind that.
+// but for its first byte), and how much may be written after that.
 const overshoot = maxMatch + 32
 
 // NewReader returns a Reader of src, which begins with a chunk. dict is the size
@@ -31,8 +31,8 @@ const overshoot = maxMatch + 32
 // (but 8 KB at least and 512 KB at most), 60 KB, and 2 MB if large pages are tried.
 func NewReader(src []byte, dict int) *Reader {
 	r := &Reader{piece: min(max(dict/16, 4<<10), 256<<10)}
-	// A piece that begins where the window does takes the room of what is
-	// behind the dictionary's reach, and ends in front of the piece before it.
+	// A piece that begins at the start of the window replaces bytes that lie beyond the
+	// dictionary's reach, and ends before the start of the piece before it.
 	r.window = hugeBytes(max(dict, r.piece) + 2*r.piece + 3*overshoot)
 	r.d.reset(src, dict)
 	return r

@@ -34,7 +34,7 @@ const (
 	maxMatch = 273
 )
 
-// The state tells what the last symbols were; below litStates the last one was a
+// The state says what the last symbols were; below litStates the last one was a
 // literal.
 const litStates = 7
 
@@ -249,7 +249,7 @@ func (d *Decoder) symbols(out []byte, pos, limit int) (int, error) {
 }
 
 // copyMatch copies n bytes within out from from to pos. If from is
-// negative, they begin that far in front of wrap.
+// negative, they begin that far before wrap.
 func copyMatch(out []byte, pos, from, n, wrap int) {
 	if from < 0 {
 		k := copy(out[pos:pos+n], out[from+wrap:wrap])
@@ -265,9 +265,9 @@ func copyMatch(out []byte, pos, from, n, wrap int) {
 	}
 }
 
-const chunkSize = "a chunk takes another number of bytes than it tells"
+const chunkSize = "chunk takes another number of bytes than it says"
 
-// overrun is the error of a symbol that goes on behind the end of in.
+// overrun is the error of a symbol that goes on after the end of in.
 func (d *Decoder) overrun() error {
 	if len(d.in) < d.size {
 		return d.cutShort()
