@@ -28,7 +28,7 @@ func BenchmarkPack(b *testing.B) {
 		b.Run(fmt.Sprintf("block=%dKiB", kib), func(b *testing.B) {
 			out := filepath.Join(b.TempDir(), "out.tar.xz")
 			for b.Loop() {
-				check(b, output(exec.Command(kheadersfs(b), "pack", "--force", "--block-size", strconv.Itoa(kib<<10), "-o", out, buildDir(b))))
+				check(b, output(exec.Command(kheadersfs(b), "pack", "--force", "--block-size", strconv.Itoa(kib<<10), "-o", out, kernelHeaders(b))))
 			}
 			l := packedLayout(b, out)
 			byPath := pathLayout(l, int64(kib)<<10)

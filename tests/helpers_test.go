@@ -93,13 +93,22 @@ func kheadersfsRace(t testing.TB) string {
 	})
 }
 
+// kernelHeaders returns a kernel's build directory, as Debian's package of headers has
+// it.
+func kernelHeaders(t testing.TB) string {
+	t.Helper()
+	need.Long(t)
+	need.Command(t, "dpkg", "apt-get")
+	dir, err := exec.Command("./headers.sh", "out/headers").Output()
+	need.That(t, err == nil, "Debian's package of kernel headers: %v", err)
+	return strings.TrimSpace(string(dir))
+}
+
 // stockArchive returns the path of an archive as a kernel carries it.
 func stockArchive(t testing.TB) string {
 	t.Helper()
-	need.Long(t)
-	need.Command(t, "dpkg", "apt-get", "perl", "tar", "xz")
-	headers, err := exec.Command("./headers.sh", "out/headers").Output()
-	need.That(t, err == nil && len(headers) > 0, "Debian's package of kernel headers: %v", err)
+	kernelHeaders(t)
+	need.Command(t, "perl", "tar", "xz")
 	return stock.get(t, "stock.tar.xz", func(path string) error {
 		return output(exec.Command("./stock-archive.sh", path))
 	})

@@ -19,20 +19,11 @@ import (
 
 var packed once
 
-// buildDir returns the build directory of the kernel whose headers package is
-// installed, as /lib/modules/R/build leads to it.
-func buildDir(t testing.TB) string {
-	t.Helper()
-	dirs, _ := filepath.Glob("/lib/modules/*/build")
-	need.That(t, len(dirs) > 0, "Debian's kernel headers package")
-	return dirs[len(dirs)-1]
-}
-
-// packedArchive returns the archive that pack makes of the installed headers.
+// packedArchive returns the archive that pack makes of Debian's headers.
 func packedArchive(t testing.TB) string {
 	t.Helper()
 	need.Command(t, "xz")
-	dir, program := buildDir(t), kheadersfs(t)
+	dir, program := kernelHeaders(t), kheadersfs(t)
 	return packed.get(t, "packed.tar.xz", func(path string) error {
 		return output(exec.Command(program, "pack", "-o", path, dir))
 	})
@@ -197,7 +188,7 @@ func TestPackedIsOrdinary(t *testing.T) {
 	tree := t.TempDir()
 	check(t, output(exec.Command("cp", "-r", stockTree(t)+"/.", tree)))
 	for _, name := range []string{"auto.conf", "kernel.release"} {
-		file := filepath.Join(buildDir(t), "include/config", name)
+		file := filepath.Join(kernelHeaders(t), "include/config", name)
 		if b, err := os.ReadFile(file); err == nil {
 			check(t, os.MkdirAll(filepath.Join(tree, "include/config"), 0o755))
 			check(t, os.WriteFile(filepath.Join(tree, "include/config", name), b, 0o644))
