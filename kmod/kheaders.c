@@ -15,6 +15,9 @@
 #include <linux/module.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/utsname.h>
+
+#include <generated/utsrelease.h>
 
 /* Kbuild tells the assembler where the archive is. */
 __asm__(".pushsection .rodata, \"a\"\n"
@@ -49,6 +52,13 @@ static int __init kheaders_init(void)
 {
 	const char *name = archive.attr.name;
 	struct kernfs_node *taken;
+
+	/* With symbol versions, a kernel also loads modules of another. */
+	if (strcmp(init_utsname()->release, UTS_RELEASE)) {
+		pr_err("holds the headers of %s, not of %s\n",
+		       UTS_RELEASE, init_utsname()->release);
+		return -ENOEXEC;
+	}
 
 	/* sysfs itself would say so with a stack dump. */
 	taken = kernfs_find_and_get(kernel_kobj->sd, name);

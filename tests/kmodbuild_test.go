@@ -88,3 +88,16 @@ func testKmodDKMS(t *testing.T, what string) {
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
 	inNamespace(t, "./kmod-dkms.sh "+what, "KERNEL="+kernel, "MODULE="+dir, "EXE="+kheadersfs(t))
 }
+
+// TestKmodOtherKernel loads a module with the headers of another kernel, which
+// has the same symbols, so that this one accepts it.
+func TestKmodOtherKernel(t *testing.T) {
+	need.Command(t, "qemu-system-x86_64", "busybox", "cpio")
+	kernel, built := builtModule(t, kernels(t)[0])
+	initrd := filepath.Join(t.TempDir(), "initrd")
+	check(t, output(exec.Command("./kmod-other.sh", kernel, moduleSource(t, built), initrd)))
+	console := boot(t, filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd)
+	if want := "kheaders: holds the headers of 1.2.3-other, not of " + filepath.Base(kernel); !strings.Contains(console, want) {
+		t.Errorf("not %q:\n%s", want, console)
+	}
+}
