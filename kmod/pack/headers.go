@@ -30,8 +30,8 @@ type tree struct {
 	arch    string // the kernel's SRCARCH
 }
 
-// extraFiles are the files extraFiless headers that go in: what a kernel was configured
-// as, for tools that ask, and which one it is.
+// extraFiles are packed besides headers, for tools that read them: the kernel's
+// configuration and its release.
 var extraFiles = []string{"include/config/auto.conf", "include/config/kernel.release"}
 
 // maxDepth bounds directories, which links can make endless.
