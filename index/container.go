@@ -21,8 +21,8 @@ const (
 	containerOther
 )
 
-// container tells by the first bytes of an archive how it is to be read. What isn't
-// recognized is left to xz, whose error says what is missing.
+// container recognizes by the first bytes of an archive how to read it. All else is
+// left to xz, whose error says what is missing.
 func container(r io.ReaderAt, size int64) int {
 	head := make([]byte, tarball.Block)
 	n, _ := r.ReadAt(head, 0)

@@ -92,7 +92,7 @@ func readAhead(r io.Reader) *aheadReader {
 		for {
 			select {
 			case buf := <-a.free:
-				// io.ReadFull would not tell r's end from one that r didn't expect.
+				// After io.ReadFull, r's own io.ErrUnexpectedEOF would look like its end.
 				n, err := 0, error(nil)
 				for n < size && err == nil {
 					var m int

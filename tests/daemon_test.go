@@ -305,24 +305,25 @@ func TestKilledStart(t *testing.T) {
 	}
 }
 
-// TestInterruptedStart stops the command: no mount may appear.
+// TestInterruptedStart stops the command at several moments: it succeeds and the mount
+// is there, or it fails and there is none.
 func TestInterruptedStart(t *testing.T) {
 	needMounts(t)
 	archive := stockArchive(t)
-	mnt := mountpoint(t)
-	cmd := exec.Command(kheadersfs(t), archive, mnt)
-	check(t, cmd.Start())
-	time.Sleep(100 * time.Millisecond)
-	pid := daemon(mnt)
-	check(t, cmd.Process.Signal(syscall.SIGINT))
-	if cmd.Wait() == nil {
-		t.Error("succeeds")
-	}
-	if pid != 0 {
-		waitGone(t, pid)
-	}
-	if isMounted(t, mnt) {
-		t.Error("mounted")
+	for _, pause := range []time.Duration{0, 10, 30, 100, 200, 300} {
+		mnt := mountpoint(t)
+		cmd := exec.Command(kheadersfs(t), "--no-cache", archive, mnt)
+		check(t, cmd.Start())
+		time.Sleep(pause * time.Millisecond)
+		pid := daemon(mnt)
+		cmd.Process.Signal(syscall.SIGINT) // it may have ended
+		failed := cmd.Wait() != nil
+		if failed && pid != 0 {
+			waitGone(t, pid)
+		}
+		if isMounted(t, mnt) == failed {
+			t.Errorf("after %d ms: failed %v, and mounted %v", pause, failed, !failed)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ const (
 func (k kind) isFile() bool { return k == kindFile || k == kindExec }
 
 // modes are the same for all entries of a kind: the permissions in an archive
-// follow the umask of whoever made it.
+// follow the umask that it was made with.
 var modes = [...]uint32{
 	kindDir:  syscall.S_IFDIR | 0o755,
 	kindFile: syscall.S_IFREG | 0o644,

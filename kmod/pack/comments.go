@@ -7,7 +7,7 @@ import "bytes"
 // StripComments removes the comments between /* and */ from a header, but for
 // those with an SPDX line, as the kernel's build does before it packs headers
 // (kernel/gen_kheaders.sh). It knows no strings and no // comments, as the
-// kernel's build doesn't: the bytes are to be the same.
+// kernel's build doesn't: the bytes must be the same.
 func StripComments(b []byte) []byte {
 	out := make([]byte, 0, len(b))
 	for at := 0; ; {

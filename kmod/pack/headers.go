@@ -39,7 +39,7 @@ const maxDepth = 64
 
 // readTree finds the headers in dir: a kernel's build directory, as
 // distributions lay it out, its source tree, or a plain tree. objtree is where
-// the kernel was built, if elsewhere and not told by dir itself.
+// the kernel was built, if that is elsewhere and dir does not say so.
 func readTree(dir, objtree string) (*tree, error) {
 	roots := []string{dir}
 	if objtree != "" {

@@ -29,7 +29,7 @@ import (
 // DefaultBlockSize is what the benchmarks found best: see docs/benchmarks.md.
 const DefaultBlockSize = 512 << 10
 
-// Options tell how to pack.
+// Options say how to pack.
 type Options struct {
 	Objtree      string    // where the kernel was built, if not in the tree itself
 	KeepComments bool      // keep all comments

@@ -31,7 +31,7 @@ type candidate struct {
 	make func() (*subject, error)
 }
 
-// candidates tells how all subjects are made, of the stock archive and the tree
+// candidates returns how all subjects are made, of the stock archive and the tree
 // that tar makes of it.
 func (b *bench) candidates(archive, tree string) []candidate {
 	return []candidate{

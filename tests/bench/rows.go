@@ -38,7 +38,7 @@ const (
 // few is how many rounds count of what takes long.
 const few = 3
 
-// errNoted is of what the tables tell themselves.
+// errNoted is about what the tables say themselves.
 var errNoted = errors.New("noted")
 
 // A pass is one subject in one round.
@@ -131,7 +131,7 @@ func (p pass) mountFour() (err error) {
 	return err
 }
 
-// promising tells that less has not taken too long already.
+// promising reports that less has not taken too long already.
 func (p pass) promising(less string) error {
 	if p.res.over[cell{less, p.s.name}] {
 		return errTooLong
@@ -153,7 +153,7 @@ func (p pass) mountAndCompile() error {
 }
 
 // coldAndWarm runs a script in a mount that nothing has been read from, then
-// again as often as told, of which the median counts, and then sixteen times at
+// as often as the flags say, of which the median counts, and then sixteen times at
 // once, if there is a column for it.
 func (p pass) coldAndWarm(script, cold, warm string, again int, sixteen ...string) error {
 	if err := dropCaches(); err != nil {

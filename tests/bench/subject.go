@@ -109,14 +109,14 @@ func (b *bench) with(s *subject, do func(dir string, took time.Duration) error) 
 }
 
 // listing returns a hash of all names in a tree, with the sizes of files, to
-// tell that two subjects hold the same.
+// show that two subjects hold the same.
 func listing(dir string) (string, error) {
 	h := sha256.New()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		// Not every filesystem tells the length of a link.
+		// Not every filesystem reports the length of a link.
 		if d.Type() == fs.ModeSymlink {
 			target, err := os.Readlink(path)
 			fmt.Fprintln(h, path[len(dir):], target)

@@ -25,8 +25,8 @@ func Check(t testing.TB, tab *table.Table) {
 	}
 }
 
-// checkOrder: parents come first, the children of each directory lie together
-// and behind those of the directory before, sorted.
+// checkOrder checks that parents come first, and that the children of each directory
+// lie together, sorted, after those of the directory before.
 func checkOrder(t testing.TB, tab *table.Table) {
 	t.Helper()
 	if root := tab.Entry(table.Root); !root.IsDir() || root.Name != "" || root.Parent != table.Root {
@@ -63,7 +63,7 @@ func checkOrder(t testing.TB, tab *table.Table) {
 	}
 }
 
-// checkInodes: link counts are right, and names of one file tell the same of it.
+// checkInodes checks link counts, and that all names of a file have its attributes.
 func checkInodes(t testing.TB, tab *table.Table) {
 	t.Helper()
 	names := map[table.ID][]table.ID{} // of each inode

@@ -40,7 +40,7 @@ func NewReader(src []byte, dict int) *Reader {
 
 // Next returns the next bytes, a few kilobytes at least if there are as many. They
 // stay as they are until Next has been called twice more: the last piece may be
-// looked at while the next one is being decoded. The error, which comes with no
+// read while the next one is being decoded. The error, which comes with no
 // bytes, is io.EOF behind the end marker.
 func (r *Reader) Next() ([]byte, error) {
 	if r.err != nil {
