@@ -46,6 +46,14 @@ func needRoot(t testing.TB) {
 	need.That(t, os.Geteuid() == 0, "root")
 }
 
+// needTerminal is for tests that run something in a terminal, by script(1).
+func needTerminal(t testing.TB) {
+	t.Helper()
+	need.Command(t, "script")
+	err := output(exec.Command("script", "-qec", "true", "/dev/null"))
+	need.That(t, err == nil, "a pseudo-terminal: %v", err)
+}
+
 // needMounts is for tests that mount as root.
 func needMounts(t testing.TB) {
 	t.Helper()

@@ -189,6 +189,7 @@ func TestPackStdout(t *testing.T) {
 	if got := names(t, dir); got != "out.tar.xz" {
 		t.Errorf("there are %s", got)
 	}
+	needTerminal(t)
 	stdout, _, status = runCmd(t, exec.Command("script", "-qec", kheadersfs(t)+" pack -o - "+archive, "/dev/null"))
 	if status != 2 || !strings.Contains(stdout, "an archive is not written to a terminal") {
 		t.Errorf("to a terminal: exit status %d, %q", status, stdout)

@@ -59,7 +59,7 @@ func TestDiskUsage(t *testing.T) {
 	need.Command(t, "du")
 	tree := smallTree(t)
 	mnt := mount(t, pack(t, tree))
-	bytes, blocks := 0, 0
+	bytes, blocks, dirs := 0, 0, 0
 	seen := map[uint64]bool{} // hard links count once
 	check(t, filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
 		check(t, err)
@@ -69,19 +69,21 @@ func TestDiskUsage(t *testing.T) {
 			size := int(st.Size)
 			if d.IsDir() {
 				size = 4096
+				dirs += size
 			}
 			bytes, blocks = bytes+size, blocks+(size+511)/512
 			seen[st.Ino] = true
 		}
 		return nil
 	}))
-	for flags, want := range map[string]int{"-sb": bytes, "-sB512": blocks} {
+	// A newer du leaves directories out of apparent sizes.
+	for flags, want := range map[string][2]int{"-sb": {bytes, bytes - dirs}, "-sB512": {blocks, blocks}} {
 		cmd := exec.Command("du", flags, mnt)
 		cmd.Env = append(os.Environ(), "LC_ALL=C")
 		out, err := cmd.Output()
 		check(t, err)
-		if got, _, _ := strings.Cut(string(out), "\t"); got != strconv.Itoa(want) {
-			t.Errorf("du %s: %s instead of %d", flags, got, want)
+		if got, _, _ := strings.Cut(string(out), "\t"); got != strconv.Itoa(want[0]) && got != strconv.Itoa(want[1]) {
+			t.Errorf("du %s: %s instead of one of %d", flags, got, want)
 		}
 	}
 }

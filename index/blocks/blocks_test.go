@@ -245,8 +245,8 @@ func TestDamageInParallel(t *testing.T) {
 	}
 }
 
-// Blocks are decoded once while they are kept, and once ahead where they are read in
-// order.
+// Blocks are decoded once while they are kept. Where they are read in order, one may be
+// decoded ahead so late that it was read and dropped meanwhile.
 func TestDecodes(t *testing.T) {
 	const n = 20
 	row := make([]Block, n)
@@ -273,7 +273,7 @@ func TestDecodes(t *testing.T) {
 		}
 		mu.Lock()
 		for i, c := range counts {
-			if c != 1 {
+			if c != 1 && !(ahead && c == 2) {
 				t.Errorf("ahead %v: block %d is decoded %d times", ahead, i, c)
 			}
 		}
