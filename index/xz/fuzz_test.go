@@ -11,8 +11,8 @@ import (
 	ulikunitz "github.com/ulikunitz/xz"
 )
 
-// FuzzParse: no bytes make any of the ways to read an .xz file panic, take much
-// memory or disagree with each other.
+// FuzzParse reads any bytes in every way. None may panic, allocate much memory, or
+// disagree with another.
 func FuzzParse(f *testing.F) {
 	for _, test := range hostile() {
 		f.Add(test.data)
@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 		const most = 4 << 20
 		scanned, scanErr := Scan(bytes.NewReader(data))
 		if scanErr == nil && scanned > int64(len(data)) {
-			t.Errorf("Scan tells %d of %d bytes", scanned, len(data))
+			t.Errorf("Scan returns %d for %d bytes", scanned, len(data))
 		}
 		decodeAll(Salvage(data))
 		file, err := Parse(data)
@@ -38,16 +38,17 @@ func FuzzParse(f *testing.F) {
 		file.FileHead(make([]byte, 512))
 		all, err := io.ReadAll(io.LimitReader(file.Reader(), most))
 		if err == nil && len(all) < most && int64(len(all)) != file.Unpacked() {
-			t.Errorf("decodes to %d bytes, Unpacked is %d", len(all), file.Unpacked())
+			t.Errorf("decodes to %d bytes, Unpacked returns %d", len(all), file.Unpacked())
 		}
 		blocks, blockErr := decodeAll(file)
 		if err == nil && blockErr == nil && len(all) < most && !bytes.Equal(bytes.Join(blocks, nil), all) {
-			t.Error("the blocks together are other bytes than the whole")
+			t.Error("the blocks together have other bytes than the whole file")
 		}
 	})
 }
 
-// FuzzBlock compares what LZMA2 data decodes to with another reader of .xz.
+// FuzzBlock decodes any LZMA2 data, and compares the result with that of
+// ulikunitz/xz.
 func FuzzBlock(f *testing.F) {
 	for _, data := range [][]byte{text(900), noise(300), make([]byte, 300_000), append(noise(70_000), text(70_000)...)} {
 		for _, level := range []string{"-0", "-9", "--lzma2=lc=1,lp=3,pb=4"} {
@@ -77,11 +78,11 @@ func FuzzBlock(f *testing.F) {
 			return
 		}
 		if walkErr != nil || int64(len(got)) != length {
-			t.Errorf("decodes to %d bytes, its chunks tell of %d (%v)", len(got), length, walkErr)
+			t.Errorf("decodes to %d bytes, its chunks say %d (%v)", len(got), length, walkErr)
 		}
 		r, err := ulikunitz.ReaderConfig{DictCap: 1 << 20}.NewReader(bytes.NewReader(data))
 		if err != nil {
-			t.Fatalf("ulikunitz/xz refuses what we take: %v", err)
+			t.Fatalf("ulikunitz/xz refuses what we decode: %v", err)
 		}
 		want, err := io.ReadAll(r)
 		if err == nil && !bytes.Equal(got, want) {

@@ -15,12 +15,21 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
+// stride is the step of loops over every byte or length: a prime under -short.
+func stride() int {
+	if testing.Short() {
+		return 7
+	}
+	return 1
+}
+
+// xzOf compresses data with the xz command.
 func xzOf(t testing.TB, data []byte, args ...string) []byte {
 	t.Helper()
 	return need.Filter(t, data, "xz", append([]string{"-c", "-q", "--no-warn"}, args...)...)
 }
 
-// text returns n bytes that look like a header, always the same.
+// text returns n bytes that look like a header, the same in each call.
 func text(n int) []byte {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var b bytes.Buffer
@@ -30,21 +39,20 @@ func text(n int) []byte {
 	return b.Bytes()[:n]
 }
 
-// noise returns n bytes that nothing makes smaller, always the same.
+// noise returns n bytes that can't be compressed, the same in each call.
 func noise(n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{1}).Read(b)
 	return b
 }
 
-// A crafted stream is put together piece by piece, with right checksums over
-// whatever the pieces say.
+// A crafted is a stream made of given pieces, with the right checksums over them.
 type crafted struct {
 	flags   [2]byte // of the stream header
 	footer  *[2]byte
 	blocks  []byte // with padding
 	records []Block
-	index   []byte // instead of one of records
+	index   []byte // replaces the index of records
 }
 
 func (c crafted) bytes() []byte {
@@ -66,8 +74,8 @@ func (c crafted) bytes() []byte {
 	return append(append(b, tail...), footerMagic...)
 }
 
-// craftHeader returns a block header of the given flags and what follows them,
-// padded.
+// craftHeader returns a block header with the given flags and fields after them.
+// It adds size, padding and checksum.
 func craftHeader(flags byte, rest ...byte) []byte {
 	b := append([]byte{0, flags}, rest...)
 	for len(b)%4 != 0 {
@@ -77,7 +85,7 @@ func craftHeader(flags byte, rest ...byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 }
 
-// craftIndex puts padding and checksum behind the body of an index.
+// craftIndex appends padding and checksum to the body of an index.
 func craftIndex(body ...byte) []byte {
 	for len(body)%4 != 0 {
 		body = append(body, 0)
@@ -101,8 +109,8 @@ func plain(data []byte) []byte {
 	return append(b, 0)
 }
 
-// craftFile returns a file of one block without a check: the given header and
-// LZMA2 data, and an index that tells the given length.
+// craftFile returns a file of one block without a check, made of the given header
+// and LZMA2 data. Its index says that the block decodes to length bytes.
 func craftFile(header, payload []byte, length int64) []byte {
 	block := append(bytes.Clone(header), payload...)
 	size := int64(len(block))
@@ -112,7 +120,7 @@ func craftFile(header, payload []byte, length int64) []byte {
 	return crafted{blocks: block, records: []Block{{Size: size, Length: length}}}.bytes()
 }
 
-// decode reads all that data holds.
+// decode decodes the file in data.
 func decode(data []byte) ([]byte, error) {
 	f, err := Parse(data)
 	if err != nil {
@@ -121,7 +129,7 @@ func decode(data []byte) ([]byte, error) {
 	return io.ReadAll(f.Reader())
 }
 
-// allocated returns the bytes of memory that f takes, freed ones included.
+// allocated returns how many bytes of memory f allocates, freed ones included.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -130,8 +138,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// setDict changes the dictionary size that the first block of a file made by
-// xz declares, a header without sizes.
+// setDict changes the dictionary size in the first block header of a file that xz
+// has made. That header has no sizes.
 func setDict(t testing.TB, data []byte, code byte) []byte {
 	t.Helper()
 	data = bytes.Clone(data)

@@ -15,14 +15,14 @@ import (
 	ulikunitz "github.com/ulikunitz/xz"
 )
 
-// A form is a way in which the same bytes can be an .xz file.
+// A form is one of the ways to compress bytes to an .xz file.
 type form struct {
 	name string
 	data []byte // unpacked
 	make func(t testing.TB, data []byte) []byte
-	// hungry is set where a reader that believes the declared dictionary size
-	// takes gigabytes.
-	hungry bool
+	// hugeDict is set if the declared dictionary size is so large that ulikunitz/xz
+	// would allocate gigabytes.
+	hugeDict bool
 }
 
 func args(a ...string) func(testing.TB, []byte) []byte {
@@ -42,7 +42,7 @@ func forms() []form {
 		{name: "threads", data: large, make: args("-T2", "--block-size=65536")},
 		{name: "zeros", data: make([]byte, 1<<20), make: args()},
 		{name: "not compressible", data: noise(200_001), make: args()},
-		{name: "now and then compressible", data: append(append(noise(100_000), large...), noise(70_000)...), make: args()},
+		{name: "compressible in part", data: append(append(noise(100_000), large...), noise(70_000)...), make: args()},
 	}
 	for _, check := range []string{"none", "crc32", "crc64", "sha256"} {
 		list = append(list,
@@ -56,11 +56,11 @@ func forms() []form {
 		list = append(list, form{name: "dictionary of " + dict, data: large, make: args("--lzma2=dict=" + dict)})
 	}
 	for name, code := range map[string]byte{"1536MiB": 37, "4GiB-1": 40} {
-		list = append(list, form{name: "dictionary of " + name, data: large, hungry: true,
+		list = append(list, form{name: "dictionary of " + name, data: large, hugeDict: true,
 			make: func(t testing.TB, data []byte) []byte { return setDict(t, xzOf(t, data, "-T1"), code) }})
 	}
 
-	// Streams behind each other. The halves are packed by themselves.
+	// Files of several streams. Each half is compressed by itself.
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	zero := make([]byte, 4)
 	halves := func(between, behind []byte) func(t testing.TB, data []byte) []byte {
@@ -96,17 +96,17 @@ func TestForms(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, form.data) {
-				t.Error("decodes to other bytes than were packed")
+				t.Error("decodes to other bytes than were compressed")
 			}
 			if f.Unpacked() != int64(len(form.data)) {
 				t.Errorf("Unpacked is %d, want %d", f.Unpacked(), len(form.data))
 			}
 			streams, blocks, unpacked := list(t, packed)
 			if len(f.Streams) != streams || len(f.Blocks) != blocks || f.Unpacked() != unpacked {
-				t.Errorf("%d streams, %d blocks, %d bytes; xz --list tells %d, %d, %d",
+				t.Errorf("%d streams, %d blocks, %d bytes; xz --list says %d, %d, %d",
 					len(f.Streams), len(f.Blocks), f.Unpacked(), streams, blocks, unpacked)
 			}
-			if !form.hungry {
+			if !form.hugeDict {
 				compareUlikunitz(t, packed, form.data)
 			}
 			checkScan(t, packed)
@@ -150,8 +150,8 @@ func compareUlikunitz(t *testing.T, packed, want []byte) {
 	}
 }
 
-// checkScan looks for the end of a file with other things behind it. Stream
-// padding at the end doesn't count.
+// checkScan checks that Scan finds the end of a file with other bytes behind it.
+// Stream padding at the end does not count as part of the file.
 func checkScan(t *testing.T, packed []byte) {
 	t.Helper()
 	want := int64(len(bytes.TrimRight(packed, "\x00")))
@@ -164,8 +164,8 @@ func checkScan(t *testing.T, packed []byte) {
 	}
 }
 
-// checkSalvage compares what a walk from the front finds with what the index
-// at the end tells.
+// checkSalvage compares the blocks that Salvage finds from the start with those in
+// the index at the end.
 func checkSalvage(t *testing.T, f *File, packed []byte) {
 	t.Helper()
 	s := Salvage(packed)
@@ -180,7 +180,7 @@ func checkSalvage(t *testing.T, f *File, packed []byte) {
 	}
 }
 
-// A dictionary is as large as a block needs, whatever its header declares.
+// The dictionary is as large as the block needs, whatever its header declares.
 func TestDictionaryTakesLittleMemory(t *testing.T) {
 	data := text(100_000)
 	for _, code := range []byte{22, 37, 39, 40} { // 8 MiB, 1.5 GiB, 3 GiB, 4 GiB-1
@@ -191,7 +191,7 @@ func TestDictionaryTakesLittleMemory(t *testing.T) {
 			t.Errorf("dictionary %d: decodes to other bytes", code)
 		}
 		if n > 4<<20 {
-			t.Errorf("dictionary %d: took %d bytes of memory for %d", code, n, len(data))
+			t.Errorf("dictionary %d: allocates %d bytes to decode %d", code, n, len(data))
 		}
 	}
 }

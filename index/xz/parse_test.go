@@ -15,7 +15,7 @@ import (
 // plainHeader is a block header without sizes and with a dictionary of 64 KiB.
 var plainHeader = craftHeader(0, filterLZMA2, 1, 8)
 
-// hostile are files whose checksums are right, and that are wrong all the same.
+// hostile returns files that are malformed although their checksums match.
 func hostile() []struct {
 	name, want string
 	data       []byte
@@ -99,16 +99,16 @@ func TestHostile(t *testing.T) {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
 			if err != nil && !strings.HasPrefix(err.Error(), "xz") {
-				t.Errorf("%q doesn't tell that it is about xz", err)
+				t.Errorf("%q does not say that it is about xz", err)
 			}
 			if damaged := !strings.Contains(test.want, "supported"); err != nil && errors.Is(err, ErrFormat) != damaged {
-				t.Errorf("%v: is ErrFormat: %v, want %v", err, !damaged, damaged)
+				t.Errorf("%v is ErrFormat: %v, want %v", err, !damaged, damaged)
 			}
 			decodeAll(Salvage(test.data))
 		})
 	}
 	if got, err := decode(craftFile(plainHeader, plain([]byte("hello\n")), 6)); err != nil || string(got) != "hello\n" {
-		t.Errorf("the file that all are made from: %q, %v", got, err)
+		t.Errorf("the well-formed file: %q, %v", got, err)
 	}
 }
 
@@ -139,16 +139,16 @@ func TestLimits(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var err error
-			took := allocated(func() { _, err = decode2(test.data) })
+			took := allocated(func() { _, err = decodeSize(test.data) })
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
 			if took > test.most {
-				t.Errorf("took %d bytes of memory, want at most %d", took, test.most)
+				t.Errorf("allocates %d bytes, want at most %d", took, test.most)
 			}
 		})
 	}
-	if _, err := decode2(bytes.Repeat(empty, 1000)); err != nil {
+	if _, err := decodeSize(bytes.Repeat(empty, 1000)); err != nil {
 		t.Errorf("1000 streams: %v", err)
 	}
 	if f, err := Parse(big(MaxUnpacked)); err != nil || f.Unpacked() != MaxUnpacked {
@@ -156,8 +156,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// decode2 is decode without keeping what was decoded.
-func decode2(data []byte) (int64, error) {
+// decodeSize decodes the file in data, and returns how many bytes it decodes to.
+func decodeSize(data []byte) (int64, error) {
 	f, err := Parse(data)
 	if err != nil {
 		return 0, err
@@ -165,11 +165,11 @@ func decode2(data []byte) (int64, error) {
 	return io.Copy(struct{ io.Writer }{io.Discard}, f.Reader())
 }
 
-// A chunk of LZMA that tells of a byte more than it takes was decoded once, and
-// its end found elsewhere by Scan.
+// A header that gives an LZMA chunk one byte too many is an error. Otherwise Scan
+// would find another end than the decoder.
 func TestChunkSize(t *testing.T) {
 	data := xzOf(t, text(900), "-T1", "--check=none")
-	chunk := data[headerSize:][len(plainHeader):] // has a size of 2 bytes at 3
+	chunk := data[headerSize:][len(plainHeader):] // its bytes 3 and 4 are the size
 	chunk[4]++
 	_, err := decode(data)
 	if want := "chunk takes another number of bytes than it says"; err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -192,7 +192,7 @@ func TestReaderIsAReader(t *testing.T) {
 		}
 	}
 	for _, r := range []io.Reader{f.Reader(), f.BlockReader(0)} {
-		if n, err := r.Read(nil); n != 0 || err != nil { // went round for ever once
+		if n, err := r.Read(nil); n != 0 || err != nil { // looped for ever once
 			t.Errorf("reading nothing: %d, %v", n, err)
 		}
 	}
