@@ -34,7 +34,7 @@ func (d *Decoder) startRange() error {
 }
 
 // shift takes in another byte if one is due. Behind the end of in come zeros;
-// symbols looks at at.
+// symbols checks at.
 func shift(in []byte, rng, code uint64, at int) (uint64, uint64, int) {
 	if rng < minRange {
 		rng <<= 8

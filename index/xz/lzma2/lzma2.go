@@ -198,7 +198,7 @@ func (d *Decoder) nextChunk(pos int) error {
 	return d.startRange()
 }
 
-// setProps takes apart the byte that holds lc, lp and pb. LZMA2 has at most 16
+// setProps sets lc, lp and pb from the byte that holds them. LZMA2 has at most 16
 // literal coders, so lc + lp is at most 4.
 func (d *Decoder) setProps(b uint) bool {
 	lc, lp, pb := b%9, b/9%5, b/45
