@@ -35,7 +35,7 @@ func flip(t testing.TB, path string, at int64) {
 	check(t, err)
 }
 
-// checkAnew waits until a cache file has been made anew, beside the damaged one.
+// checkAnew waits until a cache file has been written again, beside the damaged one.
 func checkAnew(t testing.TB, file string) {
 	t.Helper()
 	dir, name := filepath.Split(file)
@@ -64,7 +64,7 @@ func TestCacheDamagedBefore(t *testing.T) {
 	check(t, os.Truncate(file, 1000))
 	mnt := mountpoint(t)
 	_, stderr, status := run(t, "--cache-dir", dir, archive, mnt)
-	want := "kheadersfs: warning: cache file " + file + ": no seek table at the end: cut short, or another file: making it anew\n"
+	want := "kheadersfs: warning: cache file " + file + ": no seek table at the end: cut short, or another file: writing it again\n"
 	if status != 0 || stderr != want {
 		t.Errorf("exit status %d, %swant %s", status, stderr, want)
 	}
@@ -90,7 +90,7 @@ func TestCacheDamagedLater(t *testing.T) {
 			compareTrees(t, mnt, want)
 			checkAnew(t, file)
 			if got := string(content(t, log)); !strings.HasPrefix(got, "kheadersfs: warning: cache file "+file+": zstd frame ") ||
-				!strings.HasSuffix(got, ": making it anew from "+archive+"\n") || strings.Count(got, "\n") != 1 {
+				!strings.HasSuffix(got, ": writing it again from "+archive+"\n") || strings.Count(got, "\n") != 1 {
 				t.Errorf("says %q", got)
 			}
 		})

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cache keeps what decoding a stock archive has given for the next time that
-// it is mounted: a file for each archive, named after its SHA-256, in the format of
-// docs/format.md.
+// Package cache stores the tree of a decoded stock archive for the next mount: one
+// file for each archive, named after its SHA-256, in the format of docs/format.md.
 //
-// A file is trusted when nobody but the user who runs this program can have written
-// it. One that is damaged all the same is put aside and made anew from the archive.
+// A file is trusted if only the user who runs this program can have written it. If it
+// is damaged all the same, it is put aside and written again from the archive.
 // Without a directory, or without space in it, everything works as without a cache.
 package cache
 
@@ -28,11 +27,11 @@ import (
 )
 
 const (
-	// suffix is that of the files; another format has another one.
+	// suffix ends the name of a cache file. Each version of the format has its own.
 	suffix = ".v1.tar.zst"
-	// keep is how many files stay: those that were used last.
+	// keep is how many files prune keeps: those that were used last.
 	keep = 8
-	bad  = ".bad" // follows the name of a file that was put aside
+	bad  = ".bad" // ends the name of a file that was put aside
 )
 
 // A Cache is the cache directory as one mount uses it. A nil Cache has no files.
@@ -43,20 +42,20 @@ type Cache struct {
 
 	dir  *os.File // nil until it is needed, or if it can't be trusted
 	name string   // of the archive's file in it
-	have bool     // Tree has returned a tree
+	have bool     // Tree has returned the tree of the cache file
 
-	writing  sync.WaitGroup
-	stopWait chan struct{} // closed by stop: nothing is waited for any more
-	stop     sync.Once
-	mended   bool // guarded by the one call of OnDamage that there is at a time
+	writing   sync.WaitGroup
+	stopDelay chan struct{} // closed by stop: writing begins at once
+	stop      sync.Once
+	replaced  bool // guarded by OnDamage, which makes one call at a time
 }
 
-// New returns the Cache of the directory at path, which is opened when it is needed,
-// and made if it does not exist. archive is where the archive that is being mounted
-// can be read again; empty if that is nowhere. Later problems are passed to warn, from
+// New returns the Cache of the directory at path. The directory is opened when it is
+// needed, and made if it does not exist. archive is the path from which the mounted
+// archive can be read again, or empty. The Cache passes later problems to warn, from
 // any goroutine.
 func New(path, archive string, warn func(format string, args ...any)) *Cache {
-	return &Cache{path: path, archive: archive, warn: warn, stopWait: make(chan struct{})}
+	return &Cache{path: path, archive: archive, warn: warn, stopDelay: make(chan struct{})}
 }
 
 func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + suffix }
@@ -64,9 +63,9 @@ func fileName(hash [32]byte) string { return hex.EncodeToString(hash[:]) + suffi
 // transient errors do not mean that a file is damaged.
 var transient = []unix.Errno{unix.EIO, unix.EINTR, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ESTALE}
 
-// Tree returns the tree of an archive: by its own index, or else from its cache file;
-// nil if it has neither. Should bytes of the file turn out to be damaged, the archive
-// is decoded, if it is still the same.
+// Tree returns the tree of an archive from its own index, or else from its cache
+// file; nil if it has neither. If the cache file turns out to be damaged later, the
+// archive is decoded, provided that it is still the same.
 func (c *Cache) Tree(f *index.File) (*index.Tree, error) {
 	if c == nil || f.Tree() != nil {
 		return f.Tree(), nil
@@ -94,14 +93,14 @@ func (c *Cache) Tree(f *index.File) (*index.Tree, error) {
 	case errors.As(err, &errno) && slices.Contains(transient, errno):
 		c.warn("cache file %s: %v", c.File(), err)
 	default:
-		c.warn("cache file %s: %v: making it anew", c.File(), err)
+		c.warn("cache file %s: %v: writing it again", c.File(), err)
 		c.putAside()
 	}
 	return nil, nil
 }
 
-// File returns the path of the archive's cache file, which may not exist yet; empty if
-// there will be none.
+// File returns the path of the archive's cache file, which may not exist yet. It
+// returns an empty path if the archive will have none.
 func (c *Cache) File() string {
 	if c == nil || c.dir == nil {
 		return ""
@@ -114,12 +113,12 @@ func (c *Cache) open(name string) (*index.Tree, error) {
 	t, _, err := c.openFile(name)
 	if err == nil {
 		now := unix.NsecToTimespec(time.Now().UnixNano())
-		unix.UtimesNanoAt(int(c.dir.Fd()), name, []unix.Timespec{now, now}, unix.AT_SYMLINK_NOFOLLOW) // a read-only filesystem keeps its times
+		unix.UtimesNanoAt(int(c.dir.Fd()), name, []unix.Timespec{now, now}, unix.AT_SYMLINK_NOFOLLOW) // fails on a read-only filesystem
 	}
 	return t, err
 }
 
-// openFile returns the tree of a cache file, which reads from f as long as it is open.
+// openFile returns the tree of a cache file, which can be read until f is closed.
 func (c *Cache) openFile(name string) (t *index.Tree, f *os.File, err error) {
 	fd, err := unix.Openat(int(c.dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -151,8 +150,8 @@ func openTree(f *os.File) (*index.Tree, error) {
 	return a.Tree(), nil
 }
 
-// Find returns the path of the file whose headers are of the given kernel release, and
-// the one that was used last if there are several; empty if there is none.
+// Find returns the path of the cache file with the headers of a kernel release: of
+// several files that which was used last, and an empty path if there is none.
 func (c *Cache) Find(release string) string {
 	if c == nil {
 		return ""
@@ -162,13 +161,13 @@ func (c *Cache) Find(release string) string {
 		return ""
 	}
 	defer dir.Close()
-	look := &Cache{dir: dir}
+	opened := &Cache{dir: dir}
 	found, newest := "", time.Time{}
-	for name, used := range look.files() {
+	for name, used := range opened.files() {
 		if !strings.HasSuffix(name, suffix) || used.Before(newest) {
 			continue
 		}
-		t, f, err := look.openFile(name)
+		t, f, err := opened.openFile(name)
 		if err != nil {
 			continue
 		}
@@ -180,7 +179,7 @@ func (c *Cache) Find(release string) string {
 	return found
 }
 
-// putAside takes the name away from a file that can't be used.
+// putAside renames a cache file that can't be used.
 func (c *Cache) putAside() {
 	dir := int(c.dir.Fd())
 	if err := unix.Renameat(dir, c.name, dir, c.name+bad); err != nil {
@@ -188,8 +187,9 @@ func (c *Cache) putAside() {
 	}
 }
 
-// watch has the archive decoded again when the tree's cache file is damaged. After the
-// second time the bytes stay in memory: then it isn't the file that is at fault.
+// watch sets a callback that decodes the archive again when the tree's cache file is
+// damaged, and writes the file again. The second time the bytes stay in memory: the
+// cause is not the file, and would damage it again.
 func (c *Cache) watch(t *index.Tree) {
 	t.OnDamage(func(cause error) error {
 		again, err := c.decode(t.Hash)
@@ -197,14 +197,14 @@ func (c *Cache) watch(t *index.Tree) {
 			err = t.Switch(again)
 		}
 		if err != nil {
-			return fmt.Errorf("cache file %s: %w, and it can't be made anew: %w", c.File(), cause, err)
+			return fmt.Errorf("cache file %s: %w, and it can't be written again: %w", c.File(), cause, err)
 		}
-		if c.mended {
-			c.warn("cache file %s: %v, again: doing without", c.File(), cause)
+		if c.replaced {
+			c.warn("cache file %s: %v, for the second time: going on without it", c.File(), cause)
 			return nil
 		}
-		c.mended = true
-		c.warn("cache file %s: %v: making it anew from %s", c.File(), cause, c.archive)
+		c.replaced = true
+		c.warn("cache file %s: %v: writing it again from %s", c.File(), cause, c.archive)
 		c.putAside()
 		c.write(t)
 		return nil

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDir opens the directory at path, which is made if it does not exist. It must
+// openDir opens the directory at path, and makes it if it does not exist. It must
 // belong to the user who runs this program, nobody else may write to it, and the
 // directories above must belong to that user or root.
 //
-// The path may lead through symbolic links, but must not end in one. After they have
-// been resolved, each directory is opened in the one before, so that what was checked
-// is what is used.
+// The path may lead through symbolic links, but must not end in one. After resolving
+// them, openDir opens each directory from the one above, so that it uses the
+// directories that it has checked.
 func openDir(path string) (*os.File, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -68,8 +68,8 @@ func resolve(path string) (string, error) {
 	return resolved, err
 }
 
-// descend opens a directory in another one, which it closes, and makes it if it does
-// not exist.
+// descend opens the directory name in dir, and makes it if it does not exist. It
+// closes dir.
 func descend(dir int, name string, flags int, mode uint32) (int, error) {
 	defer unix.Close(dir)
 	flags |= unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -84,8 +84,8 @@ func descend(dir int, name string, flags int, mode uint32) (int, error) {
 }
 
 // checkAncestor returns an error if anybody could replace what lies in a directory.
-// Its group may: it is often the user's own, and what others put there belongs to
-// them.
+// Its group is allowed to: it is often the user's own, and directories that others
+// make there do not belong to the user.
 func checkAncestor(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

@@ -24,7 +24,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-const stranger = 65534 // a user who isn't this one
+const otherUser = 65534
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -38,8 +38,8 @@ func needRoot(t testing.TB) {
 	need.That(t, os.Geteuid() == 0, "root")
 }
 
-// archives are made once: four files that fill a block each, since they can't be
-// compressed.
+// archives are made once. Each has four files that can't be compressed, so that each
+// file fills a block.
 var archives = [2]func() []byte{
 	sync.OnceValue(func() []byte { return makeArchive(0) }),
 	sync.OnceValue(func() []byte { return makeArchive(1) }),
@@ -72,7 +72,7 @@ func archiveOf(t testing.TB, which int) (path string, hash [32]byte) {
 	return path, sha256.Sum256(b)
 }
 
-// warnings are those that a Cache has told of.
+// warnings are what a Cache has passed to warn.
 type warnings struct {
 	mu    sync.Mutex
 	lines []string
@@ -84,7 +84,8 @@ func (w *warnings) add(format string, args ...any) {
 	w.lines = append(w.lines, fmt.Sprintf(format, args...))
 }
 
-// check wants one warning of one line with that text, or none.
+// check checks that there was one warning, of one line that contains want; none if
+// want is empty. It forgets the warnings.
 func (w *warnings) check(t testing.TB, want string) {
 	t.Helper()
 	w.mu.Lock()
@@ -95,8 +96,8 @@ func (w *warnings) check(t testing.TB, want string) {
 	w.lines = nil
 }
 
-// use opens an archive as a mount does, from the cache or else to put it there,
-// and returns when that is done.
+// use opens an archive as a mount does: from the cache, or else by decoding. It
+// returns when the cache file is written. hit reports that it came from the cache.
 func use(t testing.TB, dir, archive string, w *warnings) (tree *index.Tree, hit bool, c *Cache) {
 	t.Helper()
 	c = New(dir, archive, w.add)
@@ -121,7 +122,7 @@ func parse(t testing.TB, archive string) *index.File {
 	return f
 }
 
-// readAll returns the bytes of all files, which must be readable.
+// readAll returns the bytes of all files.
 func readAll(t testing.TB, tree *index.Tree) []byte {
 	t.Helper()
 	var all []byte
@@ -147,7 +148,7 @@ func checkTree(t testing.TB, tree *index.Tree, archive string) {
 	}
 }
 
-// names are those of a directory's files.
+// names returns the names of the files in a directory.
 func names(t testing.TB, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -22,14 +22,14 @@ import (
 	"github.com/kheadersfs/kheadersfs/index"
 )
 
-// settle is how long writing waits. After a mount comes a compile, which wants all
-// processors.
-const settle = time.Second
+// writeDelay is how long writing waits: after a mount often follows a compilation,
+// which needs all processors.
+const writeDelay = time.Second
 
-// Keep writes the cache file of a tree that was decoded, after a second or when Wait is
-// called; from then on the tree is read from the file. That takes half a second of a
-// processor that has nothing better to do. Several processes may keep the same tree:
-// their files are the same. Keep also removes what killed processes have left behind.
+// Keep writes the cache file of a decoded tree, after a second or when Wait is called;
+// then the tree reads from the file. Writing takes half a second on a processor, at
+// the lowest priority. Several processes may keep the same tree: their files are the
+// same. Keep also removes the unfinished files of killed processes.
 func (c *Cache) Keep(t *index.Tree) {
 	switch {
 	case c == nil || c.dir == nil:
@@ -44,8 +44,8 @@ func (c *Cache) Keep(t *index.Tree) {
 func (c *Cache) write(t *index.Tree) {
 	c.writing.Go(func() {
 		select {
-		case <-time.After(settle):
-		case <-c.stopWait:
+		case <-time.After(writeDelay):
+		case <-c.stopDelay:
 		}
 		// The thread ends with this goroutine, so its priority is not restored.
 		runtime.LockOSThread()
@@ -53,8 +53,8 @@ func (c *Cache) write(t *index.Tree) {
 		if err := c.put(t); err != nil {
 			c.warn("cache file in %s: %v", c.dir.Name(), err)
 		}
-		// The memory that held the tree until now is given back by another thread,
-		// not this slow one: all threads may have to wait for it.
+		// Another thread returns the memory of the tree to the system: all threads may
+		// have to wait for that, and this one has the lowest priority.
 		go debug.FreeOSMemory()
 		c.prune()
 	})
@@ -65,7 +65,7 @@ func (c *Cache) Wait() {
 	if c == nil {
 		return
 	}
-	c.stop.Do(func() { close(c.stopWait) })
+	c.stop.Do(func() { close(c.stopDelay) })
 	c.writing.Wait()
 }
 
@@ -75,7 +75,7 @@ func (c *Cache) put(t *index.Tree) (err error) {
 	if err != nil {
 		return err
 	}
-	defer f.Close() // with its lock, when it has its name
+	defer f.Close() // after the rename: closing it ends the lock
 	defer func() {
 		if err != nil {
 			unix.Unlinkat(dir, f.Name(), 0)
@@ -87,8 +87,8 @@ func (c *Cache) put(t *index.Tree) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	// Opened again to read only: while a file is open for writing, its filesystem
-	// can't be remounted read-only.
+	// The file is opened again, for reading only: while a file is open for writing,
+	// its filesystem can't be remounted read-only.
 	cached, err := c.open(f.Name())
 	if err != nil {
 		return err
@@ -103,8 +103,8 @@ func (c *Cache) put(t *index.Tree) (err error) {
 	return c.dir.Sync()
 }
 
-// create makes a new file under a name of its own, and locks it: prune removes those
-// that nobody has locked.
+// create makes a new file with a unique name, and locks it: prune removes unfinished
+// files that are not locked.
 func (c *Cache) create() (*os.File, error) {
 	for {
 		part := "." + c.name + "." + rand.Text()
@@ -125,8 +125,8 @@ func (c *Cache) create() (*os.File, error) {
 	}
 }
 
-// prune removes the files that were not used for the longest time, and those that a
-// process was writing when it was killed.
+// prune removes the files that have not been used for the longest time, and the
+// unfinished files of killed processes.
 func (c *Cache) prune() {
 	dir := int(c.dir.Fd())
 	used := c.files()
@@ -147,12 +147,12 @@ func (c *Cache) prune() {
 	}
 }
 
-// files returns the names of all cache files, of unfinished ones too, and when each was
-// used last.
+// files returns the names of all cache files, also of unfinished ones, and when each
+// was used last.
 func (c *Cache) files() map[string]time.Time {
 	used := map[string]time.Time{}
 	c.dir.Seek(0, io.SeekStart)
-	names, _ := c.dir.Readdirnames(-1) // of one that can't be read nothing is known
+	names, _ := c.dir.Readdirnames(-1) // a directory that can't be read has no files
 	for _, name := range names {
 		var st unix.Stat_t
 		unfinished := strings.HasPrefix(name, ".") && isOurs(strings.TrimSuffix(name[1:], path.Ext(name)))
@@ -175,7 +175,8 @@ func removeUnlocked(dir int, name string) {
 	}
 }
 
-// isOurs recognizes the names of cache files of all versions, put aside or not.
+// isOurs reports whether name is that of a cache file: of any version, put aside or
+// not.
 func isOurs(name string) bool {
 	hash, version, ok := strings.Cut(strings.TrimSuffix(name, bad), ".")
 	_, err := hex.DecodeString(hash)

@@ -20,8 +20,8 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// What is put is a file that all may read and nobody can be writing any more;
-// the tree is read from it.
+// Everyone may read a new cache file, nobody has it open for writing, and the tree
+// reads from it.
 func TestPut(t *testing.T) {
 	archive, hash := archiveOf(t, 0)
 	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
@@ -38,7 +38,7 @@ func TestPut(t *testing.T) {
 	if err := index.Verify(bytes.NewReader(b), int64(len(b))); err != nil {
 		t.Error(err)
 	}
-	// Were one open for writing, the filesystem could not be remounted read-only.
+	// With a file open for writing, the filesystem can't be remounted read-only.
 	for _, fd := range openFDs(t, file) {
 		info, err := os.ReadFile("/proc/self/fdinfo/" + fd)
 		must(t, err)
@@ -66,8 +66,8 @@ func openFDs(t testing.TB, file string) (fds []string) {
 	return fds
 }
 
-// Files beyond the eighth go, first those that were put aside, those that were used
-// last stay, and nothing else is touched but what somebody began to write long ago.
+// prune keeps the eight files that were used last. It removes files that were put
+// aside first, unfinished files unless they are locked, and no other files.
 func TestPrune(t *testing.T) {
 	hex := func(i int) string { return fmt.Sprintf("%064x", i) }
 	name := func(i int) string { return hex(i) + suffix }
@@ -100,7 +100,7 @@ func TestPrune(t *testing.T) {
 	}
 	checkNames(t, dir, want...)
 
-	// Using a file makes it the last that would go.
+	// A file that is used becomes the last to be removed.
 	file := filepath.Join(dir, fileName(hash))
 	must(t, os.Chtimes(file, now, now.Add(-50*time.Hour)))
 	if _, hit, _ := use(t, dir, archive, w); !hit {
@@ -144,8 +144,8 @@ func TestIsOurs(t *testing.T) {
 	}
 }
 
-// Without space, or a directory that can be written to, there is one warning, and
-// the tree is read from memory.
+// Without space, or without a writable directory, there is one warning, and the tree
+// stays in memory.
 func TestPutFails(t *testing.T) {
 	needRoot(t)
 	archive, _ := archiveOf(t, 0)
@@ -190,7 +190,7 @@ func TestPutFails(t *testing.T) {
 	})
 }
 
-// A file in a filesystem that has become read-only is used as ever.
+// A file in a filesystem that has become read-only is still used.
 func TestReadOnly(t *testing.T) {
 	needRoot(t)
 	archive, _ := archiveOf(t, 0)
@@ -206,7 +206,7 @@ func TestReadOnly(t *testing.T) {
 	checkTree(t, tree, archive)
 }
 
-// All who put the same tree at once, or others, succeed.
+// Several Caches can write the same file, and others, at once.
 func TestPutAtOnce(t *testing.T) {
 	archive, hash := archiveOf(t, 0)
 	other, otherHash := archiveOf(t, 1)
@@ -226,8 +226,8 @@ func TestPutAtOnce(t *testing.T) {
 	checkNames(t, dir, fileName(hash), fileName(otherHash))
 }
 
-// A tree whose file turns out to be damaged when it is read, whether it has written
-// the file itself or found it, has it made anew from the archive.
+// If a read finds that the cache file is damaged, the file is written again from the
+// archive, whether this Cache has written or found it.
 func TestDamageLater(t *testing.T) {
 	for name, spoil := range map[string]func(file string) error{
 		"changed":   func(file string) error { return flip(file, 150_000) },
@@ -255,7 +255,7 @@ func TestDamageLater(t *testing.T) {
 				b, err := os.ReadFile(file)
 				must(t, err)
 				if err := index.Verify(bytes.NewReader(b), int64(len(b))); err != nil {
-					t.Errorf("made anew: %v", err)
+					t.Errorf("written again: %v", err)
 				}
 				openFDs(t, file)
 				checkTree(t, tree, archive)
@@ -264,8 +264,8 @@ func TestDamageLater(t *testing.T) {
 	}
 }
 
-// Where the archive isn't there any more, or is another one, only the files in the
-// damaged block can't be read, until it is back.
+// While the archive is missing or another one, only the files in the damaged block
+// can't be read.
 func TestDamageWithoutArchive(t *testing.T) {
 	archive, hash := archiveOf(t, 0)
 	other, _ := archiveOf(t, 1)
@@ -283,7 +283,7 @@ func TestDamageWithoutArchive(t *testing.T) {
 				t.Errorf("file %d: %v", i, err)
 			}
 		}
-		w.check(t, "") // whoever reads is told
+		w.check(t, "") // the reader gets the error
 		checkNames(t, dir, fileName(hash))
 	}
 	must(t, os.Rename(archive, archive+".away"))
@@ -293,17 +293,17 @@ func TestDamageWithoutArchive(t *testing.T) {
 	must(t, os.Rename(archive+".away", archive))
 	checkTree(t, tree, archive)
 	c.Wait()
-	w.check(t, "making it anew from "+archive)
+	w.check(t, "writing it again from "+archive)
 }
 
-// A file that is damaged again after it was made anew is done without: whatever
-// damages it would do so for ever.
+// A file that is damaged again after it was written again is not used any more:
+// the cause would damage it for ever.
 func TestDamageAgain(t *testing.T) {
 	archive, hash := archiveOf(t, 0)
 	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
 	tree, _, c := use(t, dir, archive, w)
 	file := filepath.Join(dir, fileName(hash))
-	for _, want := range []string{"making it anew from " + archive, "again: doing without"} {
+	for _, want := range []string{"writing it again from " + archive, "for the second time: going on without it"} {
 		must(t, flip(file, 150_000))
 		checkTree(t, tree, archive)
 		c.Wait()
@@ -313,7 +313,7 @@ func TestDamageAgain(t *testing.T) {
 	w.check(t, "")
 }
 
-// A start that finds its file takes away what killed starts have left.
+// A start that finds its file also removes the unfinished files of killed starts.
 func TestLeftovers(t *testing.T) {
 	archive, hash := archiveOf(t, 0)
 	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
@@ -326,7 +326,7 @@ func TestLeftovers(t *testing.T) {
 	checkNames(t, dir, fileName(hash))
 }
 
-// Find finds the file of a kernel, and of several the one used last.
+// Find returns the file of a kernel, and of several files that which was used last.
 func TestFind(t *testing.T) {
 	dir, w := filepath.Join(t.TempDir(), "c"), &warnings{}
 	var files []string

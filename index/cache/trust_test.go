@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A directory is believed if only the user who runs this can have put it there.
+// A directory is trusted if only the user who runs this can have made it.
 func TestOpenDir(t *testing.T) {
 	mkdir := func(path string, mode os.FileMode) {
 		must(t, os.MkdirAll(path, 0o755))
@@ -31,8 +31,8 @@ func TestOpenDir(t *testing.T) {
 		{"the group may write", false, func(b string) string { mkdir(b+"/c", 0o775); return b + "/c" }, "/c: others may write to it (mode 0775)"},
 		{"all may write", false, func(b string) string { mkdir(b+"/c", 0o757); return b + "/c" }, "/c: others may write to it (mode 0757)"},
 		{"all may write, sticky", false, func(b string) string { mkdir(b+"/c", 0o777|os.ModeSticky); return b + "/c" }, "/c: others may write to it (mode 01777)"},
-		{"a stranger's", true, func(b string) string { mkdir(b+"/c", 0o755); must(t, os.Chown(b+"/c", stranger, 0)); return b + "/c" }, "/c: belongs to user 65534"},
-		{"a stranger's group", true, func(b string) string { mkdir(b+"/c", 0o755); must(t, os.Chown(b+"/c", 0, stranger)); return b + "/c" }, ""},
+		{"a stranger's", true, func(b string) string { mkdir(b+"/c", 0o755); must(t, os.Chown(b+"/c", otherUser, 0)); return b + "/c" }, "/c: belongs to user 65534"},
+		{"a stranger's group", true, func(b string) string { mkdir(b+"/c", 0o755); must(t, os.Chown(b+"/c", 0, otherUser)); return b + "/c" }, ""},
 		{"a link", false, func(b string) string { mkdir(b+"/d", 0o755); must(t, os.Symlink("d", b+"/c")); return b + "/c" }, "/c: not a directory"},
 		{"a link to nothing", false, func(b string) string { must(t, os.Symlink("d", b+"/c")); return b + "/c" }, "/c: not a directory"},
 		{"a file", false, func(b string) string { must(t, os.WriteFile(b+"/c", nil, 0o644)); return b + "/c" }, "/c: not a directory"},
@@ -45,18 +45,18 @@ func TestOpenDir(t *testing.T) {
 		{"below a sticky one", false, func(b string) string { mkdir(b+"/o", 0o777|os.ModeSticky); return b + "/o/c" }, ""},
 		{"below a stranger's", true, func(b string) string {
 			mkdir(b+"/o/p/c", 0o755)
-			must(t, os.Chown(b+"/o", stranger, 0))
+			must(t, os.Chown(b+"/o", otherUser, 0))
 			return b + "/o/p/c"
 		}, "/o: belongs to user 65534"},
 		{"below a stranger's in a sticky one", true, func(b string) string {
 			mkdir(b+"/s/o", 0o755)
 			mkdir(b+"/s", 0o777|os.ModeSticky)
-			must(t, os.Chown(b+"/s/o", stranger, 0))
+			must(t, os.Chown(b+"/s/o", otherUser, 0))
 			return b + "/s/o/c"
 		}, "/s/o: belongs to user 65534"},
 		{"behind a link to below a stranger's", true, func(b string) string {
 			mkdir(b+"/o/c", 0o755)
-			must(t, os.Chown(b+"/o", stranger, 0))
+			must(t, os.Chown(b+"/o", otherUser, 0))
 			must(t, os.Symlink("o/c", b+"/l"))
 			return b + "/l/d"
 		}, "/o: belongs to user 65534"},
@@ -85,8 +85,8 @@ func TestOpenDir(t *testing.T) {
 	}
 }
 
-// Directories are made as the XDG base directory specification has it, and the
-// last one so that all may read it, whatever umask there is.
+// Directories are made with the mode of the XDG base directory specification, and the
+// last one so that everyone may read it, whatever the umask.
 func TestOpenDirMakes(t *testing.T) {
 	for _, umask := range []int{0, 0o022} {
 		base := t.TempDir()
@@ -102,8 +102,8 @@ func TestOpenDirMakes(t *testing.T) {
 	}
 }
 
-// A file is used if nobody else can have written it and it is whole, as far as
-// opening tells; else it is put aside, and made anew.
+// A file is used if nobody else can have written it and opening finds no damage. Else
+// it is put aside, and written again.
 func TestFile(t *testing.T) {
 	archive, hash := archiveOf(t, 0)
 	other, otherHash := archiveOf(t, 1)
@@ -118,7 +118,7 @@ func TestFile(t *testing.T) {
 		{"read-only", false, func(f string) error { return os.Chmod(f, 0o444) }, ""},
 		{"the group may write", false, func(f string) error { return os.Chmod(f, 0o664) }, "others may write to it (mode 0664)"},
 		{"all may write", false, func(f string) error { return os.Chmod(f, 0o646) }, "others may write to it (mode 0646)"},
-		{"a stranger's", true, func(f string) error { return os.Chown(f, stranger, 0) }, "belongs to user 65534"},
+		{"a stranger's", true, func(f string) error { return os.Chown(f, otherUser, 0) }, "belongs to user 65534"},
 		{"a link", false, func(f string) error { os.Rename(f, f+"x"); return os.Symlink(f+"x", f) }, "too many levels of symbolic links"},
 		{"a link to nothing", false, func(f string) error { os.Remove(f); return os.Symlink("nowhere", f) }, "too many levels of symbolic links"},
 		{"a FIFO", false, func(f string) error { os.Remove(f); return unix.Mkfifo(f, 0o644) }, "not a regular file"},
@@ -158,13 +158,13 @@ func TestFile(t *testing.T) {
 			}
 			if test.want != "" {
 				if st, err := os.Lstat(file); err != nil || st.Mode() != 0o644 {
-					t.Errorf("not made anew: %v", err)
+					t.Errorf("not written again: %v", err)
 				}
 			}
 			tree, hit, _ = use(t, dir, archive, w)
 			checkTree(t, tree, archive)
 			if w.check(t, ""); !hit {
-				t.Error("what was made anew is not used")
+				t.Error("the new file is not used")
 			}
 		})
 	}
