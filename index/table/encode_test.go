@@ -35,7 +35,7 @@ func build(t testing.TB, members ...tartest.Member) (*table.Table, int64) {
 	return b.Table(), int64(tarBytes.Len() + 2*tartest.Block)
 }
 
-// indexOf returns the index of such a tar.
+// indexOf returns the index of a tar that holds the members, and the size of that.
 func indexOf(t testing.TB, members ...tartest.Member) (index []byte, size int64) {
 	t.Helper()
 	tab, size := build(t, members...)
@@ -43,7 +43,7 @@ func indexOf(t testing.TB, members ...tartest.Member) (index []byte, size int64)
 	return x.Encode(), size
 }
 
-// fixIndex makes the checksum of an index right.
+// fixIndex corrects the checksum of an index.
 func fixIndex(b []byte) []byte {
 	if len(b) >= 16 {
 		binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[16:], crc32.MakeTable(crc32.Castagnoli)))
@@ -59,7 +59,7 @@ var indexed = []struct {
 	{"one file", []tartest.Member{tartest.File("./a", "x")}},
 	{"an empty file", []tartest.Member{tartest.File("./a", "")}},
 	{"all kinds", []tartest.Member{tartest.Dir("./d/"), tartest.File("./d/b", "12345"), tartest.File("./d/x", "#!").Mode(0o755), tartest.Symlink("./l", "d/b"), tartest.Dir("./e/")}},
-	{"directories that nobody names", []tartest.Member{tartest.File("a/b/c/d", "1").At(5), tartest.File("a/z", "2").At(-7), tartest.Symlink("b/l", "x").At(9)}},
+	{"directories without a member", []tartest.Member{tartest.File("a/b/c/d", "1").At(5), tartest.File("a/z", "2").At(-7), tartest.Symlink("b/l", "x").At(9)}},
 	{"the top directory", []tartest.Member{tartest.Dir("./").At(3), tartest.File("./a", "x")}},
 	{"times", []tartest.Member{tartest.File("a", "").At(-3_000_000_000), tartest.File("b", "").At(7_000_000_000)}},
 	{"names that come twice", []tartest.Member{tartest.File("a", "1"), tartest.File("b", "2"), tartest.File("a", "333"), tartest.Dir("c"), tartest.File("c", "4"), tartest.File("e", "5"), tartest.Dir("e"), tartest.Dir("e").At(8)}},
@@ -75,7 +75,7 @@ var indexed = []struct {
 	}()},
 }
 
-// A table that was encoded and decoded is the same table.
+// Decode returns the table that was encoded.
 func TestRoundTrip(t *testing.T) {
 	for _, test := range indexed {
 		t.Run(test.name, func(t *testing.T) {
@@ -98,8 +98,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Adding a name again moves its file, and changes nothing else: not the size of an
-// index.
+// Adding a name again moves its file, and does not change the size of the index.
 func TestAddAgain(t *testing.T) {
 	b := table.NewBuilder()
 	f := tartest.File("a", "12345")
@@ -114,7 +113,7 @@ func TestAddAgain(t *testing.T) {
 	}
 }
 
-// Moved tables differ in the offsets of files only.
+// Moved returns a table that differs only in the offsets of files.
 func TestMoved(t *testing.T) {
 	tab, size := build(t, tartest.Dir("d"), tartest.File("d/a", "1"), tartest.Hardlink("h", "d/a"), tartest.Symlink("l", "h"), tartest.File("z", "2"))
 	offsets := map[table.ID]int64{}
@@ -149,14 +148,14 @@ func TestAddErrors(t *testing.T) {
 	}
 }
 
-// badIndex is an index with all kinds of entries, for what is wrong to be put in.
+// A badIndex is an index with all kinds of entries, in which a test changes one thing.
 type badIndex struct {
 	table, strings []byte
 	header         [table.HeaderSize]byte
 	behind         string
 }
 
-// What it holds, in this order.
+// The entries of goodIndex, in their order.
 const (
 	iRoot = iota
 	iA    // file, which h is too
@@ -353,7 +352,7 @@ func TestIndexVersion(t *testing.T) {
 	}
 }
 
-// Limits that no Builder goes beyond, at them and one beyond.
+// Decode accepts paths at the limits of a Builder, and refuses longer ones.
 func TestDecodeLimits(t *testing.T) {
 	repeat := func(name string, n int, more ...string) (all []string) {
 		for range n {
@@ -385,7 +384,7 @@ func TestDecodeLimits(t *testing.T) {
 	}
 }
 
-// Every byte counts: the checksum is over all that is behind it.
+// Decode refuses an index with any byte changed, since the checksum covers the rest.
 func TestIndexFlips(t *testing.T) {
 	good := goodIndex(t).bytes()
 	for i := range good {
@@ -395,7 +394,7 @@ func TestIndexFlips(t *testing.T) {
 			if _, err := table.Decode(bad, badSize); err == nil {
 				t.Errorf("byte %d: no error", i)
 			}
-			// With the checksum made right, it is refused, or a tree.
+			// With a corrected checksum, Decode returns an error or a valid table.
 			if tree, err := table.Decode(fixIndex(bad), badSize); err == nil {
 				tabletest.Check(t, tree.Table)
 			}
@@ -408,8 +407,8 @@ func TestIndexFlips(t *testing.T) {
 	}
 }
 
-// FuzzDecodeIndex: an index of any bytes is refused, or a tree of which all
-// holds that must.
+// FuzzDecodeIndex decodes any bytes as an index: an error, or a table that passes
+// tabletest.Check.
 func FuzzDecodeIndex(f *testing.F) {
 	for _, test := range indexed[:len(indexed)-1] {
 		b, _ := indexOf(f, test.members...)
@@ -425,7 +424,7 @@ func FuzzDecodeIndex(f *testing.F) {
 		if len(b) >= table.HeaderSize {
 			copy(b, table.Magic)
 			binary.LittleEndian.PutUint32(b[8:], table.Version)
-			// Sizes that fit, so that changes of the length get further.
+			// Correct the size of the strings, so that it does not hide what else is wrong.
 			if n := uint32(len(b) - table.HeaderSize); binary.LittleEndian.Uint32(b[16:])*table.RecordSize <= n {
 				binary.LittleEndian.PutUint32(b[20:], n-binary.LittleEndian.Uint32(b[16:])*table.RecordSize)
 			}
@@ -436,7 +435,7 @@ func FuzzDecodeIndex(f *testing.F) {
 	})
 }
 
-// Files that overlap make a small archive hold more than there is on any disk.
+// Files must not overlap: a small archive would have more bytes than any disk.
 func TestOverlap(t *testing.T) {
 	b := table.NewBuilder()
 	for i := range 3 {

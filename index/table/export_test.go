@@ -4,15 +4,15 @@ package table
 
 import "testing"
 
-// What the tests of this package, which can't lie in it, need of its insides.
+// Internals for the tests in package table_test.
 const (
 	HeaderSize = headerSize
 	RecordSize = recordSize
 	Version    = version
 )
 
-// Chain returns a table with the last of the names in directories of the others, within
-// the limits or not.
+// Chain returns a table with one file, the last name, in nested directories of the
+// other names. It does not check limits.
 func Chain(t testing.TB, names ...string) *Table {
 	t.Helper()
 	b := NewBuilder()

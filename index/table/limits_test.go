@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Each name and target is within its limit, and all of them together are not.
+// Names and targets within their own limits exceed the limit of all together.
 func TestManyStrings(t *testing.T) {
 	b := NewBuilder()
 	target := strings.Repeat("x", MaxTarget)
@@ -25,7 +25,7 @@ func TestManyStrings(t *testing.T) {
 func TestEntryLimit(t *testing.T) {
 	b := NewBuilder()
 	empty := &inode{kind: kindFile}
-	for i := range MaxEntries - 2 { // the top is one, too
+	for i := range MaxEntries - 2 { // the top directory is an entry, too
 		if err := b.add(fmt.Sprint(i), empty); err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ func walk(b []byte) error {
 	})
 }
 
-// Nobody may take the beginning of an archive for the whole of it.
+// A tar that is cut short is an error.
 func TestEnd(t *testing.T) {
 	const cut = "end-of-archive marker is missing"
 	members := []tartest.Member{tartest.Dir("d"), tartest.File("d/f", "x"), tartest.File("zeros", string(make([]byte, 5*Block+100)))}
@@ -65,15 +65,15 @@ func TestEnd(t *testing.T) {
 			}
 		})
 	}
-	// Cut at every byte: there is only one end.
+	// Cut at every byte.
 	for n := range len(whole) {
 		if err := walk(whole[:n]); err == nil {
-			t.Errorf("cut to %d of %d bytes, and no error", n, len(whole))
+			t.Errorf("cut to %d of %d bytes: no error", n, len(whole))
 		}
 	}
 }
 
-// An error of what the tar is read from is passed on.
+// Walk returns the error of its reader.
 func TestReadError(t *testing.T) {
 	whole := tartest.Tar(t, tartest.File("a", tartest.Text(1, 2000)), tartest.File("b", "x"))
 	oops := errors.New("oops")
@@ -85,7 +85,7 @@ func TestReadError(t *testing.T) {
 	}
 }
 
-// Global headers are passed over, and errors name the member.
+// Walk skips global headers, and its errors name the member.
 func TestWalk(t *testing.T) {
 	b := tartest.Tar(t, tartest.Raw(tartest.PaxGlobal("comment=x")), tartest.File("a", "1"), tartest.Dir("d/"), tartest.Symlink("l", "a"))
 	var names []string
@@ -101,8 +101,8 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// What a Writer writes is the tar that archive/tar writes, whatever the size of its
-// blocks, and a block ends where a member ends but for one that fills more than one.
+// A Writer writes the same tar as archive/tar, whatever the size of its blocks. A
+// block ends where a member ends, unless the member is larger than a block.
 func TestWriter(t *testing.T) {
 	members := []tartest.Member{tartest.Dir("./"), tartest.File("a", ""), tartest.File("b", tartest.Text(1, 1)), tartest.Symlink("l", strings.Repeat("x", 300)),
 		tartest.Hardlink("h", "b"), tartest.File(strings.Repeat("long/", 60)+"f", tartest.Text(2, 700))}
@@ -147,7 +147,7 @@ func TestWriter(t *testing.T) {
 	}
 }
 
-// The last block is as large as it must be.
+// The last block is as large as its members.
 func TestWriterLast(t *testing.T) {
 	var blocks []int
 	w := NewWriter(4096, func(block []byte) error { blocks = append(blocks, len(block)); return nil })
@@ -215,7 +215,7 @@ func TestSalvage(t *testing.T) {
 	}
 }
 
-// FuzzSalvage: no bytes make it fail, or name a member that lies nowhere.
+// FuzzSalvage reads any bytes. Every member must lie in them, in order.
 func FuzzSalvage(f *testing.F) {
 	f.Add(tartest.Tar(f, tartest.File("a", tartest.Text(1, 700)), tartest.Dir("d"), tartest.Hardlink("h", "a")))
 	f.Add(tartest.Tar(f, tartest.Raw(tartest.Pax("path=x"), tartest.Header('0', "a", 3, tartest.Ustar), tartest.Padded("abc"))))

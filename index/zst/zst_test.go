@@ -30,10 +30,10 @@ func openBytes(b []byte) (*File, error) { return Open(bytes.NewReader(b), int64(
 
 const frameSize = 128 << 10
 
-// frameData is what a frame of the example decodes to.
+// frameData returns what frame i of the example decodes to.
 func frameData(i int) string { return tartest.Text(uint64(i), frameSize-i) }
 
-// example is a file of three frames and an index.
+// example returns a file of three frames and an index.
 func example(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -46,12 +46,12 @@ func example(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// A parts is a cache file taken apart.
+// A parts is the parts of a cache file.
 type parts struct {
 	frames  [][]byte // of the tar
-	sizes   []uint32 // that those decode to
+	sizes   []uint32 // of the decoded frames
 	index   []byte   // without the checksum behind it
-	entries []byte   // of the seek table, if it isn't to be made from the above
+	entries []byte   // of the seek table; nil for those of frames and sizes
 	footer  []byte
 }
 
@@ -75,7 +75,7 @@ func takeApart(t testing.TB, b []byte) *parts {
 	return nil
 }
 
-// bytes puts it together again, with all checksums as they must be.
+// bytes returns the cache file, with the right checksums.
 func (s *parts) bytes() []byte {
 	le := binary.LittleEndian
 	var all, entries []byte
@@ -97,7 +97,7 @@ func skippable(magic uint32, b []byte) []byte {
 	return append(le.AppendUint32(le.AppendUint32(nil, magic), uint32(len(b))), b...)
 }
 
-// seekEntries are pairs of sizes.
+// seekEntries returns entries of a seek table. sizes are pairs: compressed, decoded.
 func seekEntries(sizes ...uint32) (b []byte) {
 	for _, n := range sizes {
 		b = binary.LittleEndian.AppendUint32(b, n)
@@ -110,7 +110,7 @@ func seekFooter(n uint32) []byte {
 	return le.AppendUint32(append(le.AppendUint32(nil, n), 0), seekMagic)
 }
 
-// zstdFrame compresses data by itself, as the options say.
+// zstdFrame returns a frame of data, compressed with the given options.
 func zstdFrame(t testing.TB, data []byte, options ...zstd.EOption) []byte {
 	t.Helper()
 	enc, err := zstd.NewWriter(nil, options...)
@@ -118,7 +118,7 @@ func zstdFrame(t testing.TB, data []byte, options ...zstd.EOption) []byte {
 	return enc.EncodeAll(data, nil)
 }
 
-// A file is read as it was written, and is one that zstd decodes.
+// Open reads what a Writer has written, and so does zstd.
 func TestWriteAndOpen(t *testing.T) {
 	b := example(t)
 	f, err := openBytes(b)
@@ -142,7 +142,7 @@ func TestWriteAndOpen(t *testing.T) {
 	}
 }
 
-// Nothing else is taken for a cache file.
+// Is recognizes nothing else as a cache file.
 func TestIs(t *testing.T) {
 	good := example(t)
 	for name, b := range map[string][]byte{
@@ -150,12 +150,12 @@ func TestIs(t *testing.T) {
 		"zstd": zstdFrame(t, []byte("x")), "another beginning": append([]byte("x"), good...),
 	} {
 		if Is(bytes.NewReader(b), int64(len(b))) {
-			t.Errorf("%s: taken for one", name)
+			t.Errorf("%s: recognized as a cache file", name)
 		}
 	}
 }
 
-// Writing fails where the writer does, and beyond the limit.
+// Writing returns the error of the writer, and fails beyond the limit.
 func TestWriteFails(t *testing.T) {
 	full := errors.New("no space")
 	size := len(example(t))
@@ -195,11 +195,11 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What a seek table or the frames around it must not be, and what is said tartest.Time.
+// Malformed seek tables and frames, and the errors that Open returns for them.
 func TestRefused(t *testing.T) {
 	good := example(t)
 	if !bytes.Equal(takeApart(t, good).bytes(), good) {
-		t.Fatal("taken apart and put together it is another file")
+		t.Fatal("bytes does not return the file that takeApart has read")
 	}
 	many := func(n int, packed, size uint32) (all []uint32) {
 		for range n {
@@ -219,7 +219,7 @@ func TestRefused(t *testing.T) {
 		{"no seek table", nil, func() []byte { return good[:len(good)-1] }, "no seek table at the end: cut short, or another file"},
 		{"checksums in the table", func(s *parts) { s.footer = []byte("\x00\x00\x00\x00\x80\xb1\xea\x92\x8f") }, nil, "seek table of kind 0x80 is not supported"},
 		{"more frames than may be", func(s *parts) { s.footer = seekFooter(MaxFrames + 1) }, nil, "262145 frames, more than 262144"},
-		{"as many as can be told", func(s *parts) { s.footer = seekFooter(math.MaxUint32) }, nil, "4294967295 frames, more than 262144"},
+		{"the highest number of frames", func(s *parts) { s.footer = seekFooter(math.MaxUint32) }, nil, "4294967295 frames, more than 262144"},
 		{"more frames than bytes", func(s *parts) { s.footer = seekFooter(MaxFrames) }, nil, "seek table of 262144 frames in "},
 		{"one frame more than entries", func(s *parts) { s.footer = seekFooter(uint32(len(s.frames) + 2)) }, nil, "seek table is not well formed"},
 		{"no frames", func(s *parts) { s.frames, s.sizes, s.entries, s.footer = nil, nil, []byte{}, seekFooter(0) }, nil, "sizes in the seek table add up to 0 bytes instead of "},
@@ -293,7 +293,7 @@ func (b *breaking) ReadAt(p []byte, off int64) (int, error) {
 	return b.r.ReadAt(p, off)
 }
 
-// A frame that is not what the seek table says can't be decoded, and all others can.
+// A frame that does not match the seek table is an error. Others can be decoded.
 func TestWrongFrame(t *testing.T) {
 	good := example(t)
 	whole := takeApart(t, good)
@@ -336,7 +336,7 @@ func changed(b []byte, at int) []byte {
 	return b
 }
 
-// Numbers in a small file don't make us take memory.
+// Open allocates little memory for a small file, whatever numbers the file holds.
 func TestMemory(t *testing.T) {
 	s := takeApart(t, example(t))
 	s.frames, s.sizes = append(s.frames, nil), append(s.sizes, MaxFrame)
