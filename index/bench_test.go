@@ -28,7 +28,7 @@ func benchArchive(b *testing.B) (packed []byte, unpacked int) {
 	return need.Filter(b, tarBytes, "xz", "-c", "-T1"), len(tarBytes)
 }
 
-func BenchmarkLoad(b *testing.B) {
+func BenchmarkDecode(b *testing.B) {
 	packed, n := benchArchive(b)
 	b.SetBytes(int64(n))
 	b.ReportAllocs()
@@ -129,15 +129,15 @@ func BenchmarkReadAtPacked(b *testing.B) {
 	for g := range 40 {
 		id, ok := tree.Find(fmt.Sprintf("include/%d/39.h", g))
 		if !ok {
-			b.Fatal("a file isn't there")
+			b.Fatal("a file does not exist")
 		}
 		ids = append(ids, id)
 	}
 	benchReads(b, tree, ids, 1000)
 }
 
-// benchSeekable is the cache file of benchArchive's tree.
-func benchSeekable(b *testing.B) []byte {
+// benchCacheFile returns the cache file of benchArchive's tree.
+func benchCacheFile(b *testing.B) []byte {
 	b.Helper()
 	packed, _ := benchArchive(b)
 	tree, err := openBytes(packed)
@@ -156,16 +156,16 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-func BenchmarkOpenSeekable(b *testing.B) {
-	file := benchSeekable(b)
+func BenchmarkOpenCacheFile(b *testing.B) {
+	file := benchCacheFile(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		opened(b, file)
 	}
 }
 
-func BenchmarkReadAtSeekable(b *testing.B) {
-	tree := opened(b, benchSeekable(b))
+func BenchmarkReadAtCacheFile(b *testing.B) {
+	tree := opened(b, benchCacheFile(b))
 	r := tree.row.Load()
 	var ids []ID // each in another block
 	seen := map[int]bool{}

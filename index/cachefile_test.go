@@ -19,7 +19,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// kernelTree has a few headers as a kernel has them, of which some are hot.
+// kernelTree returns a few headers of a kernel, some of which are hot.
 func kernelTree() []tartest.Member {
 	return []tartest.Member{
 		tartest.Dir("./"), tartest.Dir("./include/"),
@@ -34,8 +34,8 @@ func kernelTree() []tartest.Member {
 	}
 }
 
-// seekableTrees are trees of all kinds.
-func seekableTrees() map[string][]tartest.Member {
+// cacheFileTrees returns trees of all kinds.
+func cacheFileTrees() map[string][]tartest.Member {
 	long := strings.Repeat("long/", 60)
 	var edges []tartest.Member
 	for i, n := range []int{0, 1, 511, 512, 513, frameSize - 1025, frameSize - 1024, frameSize - 513, frameSize - 512, frameSize - 511,
@@ -58,13 +58,13 @@ func seekableTrees() map[string][]tartest.Member {
 			tartest.Raw(tartest.Pax("mtime=1.5"), tartest.Header('2', "link", 0, func(b []byte) { tartest.Ustar(b); copy(b[157:], "old") }))},
 		"hard links": {tartest.File("z/late", tartest.Text(1, 3000)), tartest.Hardlink("a", "z/late"), tartest.Hardlink("b/c", "a"), tartest.Symlink("l", "a"), tartest.Hardlink("k", "l"),
 			tartest.File("x", "").Mode(0o700), tartest.Hardlink("y", "x")},
-		// The name that is hot is not the first of its file.
+		// The hot name is not the first name of its file.
 		"hot by another name": append(kernelTree(), tartest.Hardlink("./aaa/first.h", "./include/linux/types.h"), tartest.Hardlink("./zzz.h", "./include/cold.h"),
 			tartest.Hardlink("./include/linux/sched.h", "./include/linux/fs.h"), tartest.Hardlink("./include/uapi/linux/kconfig.h", "./include/generated/autoconf.h")),
 	}
 }
 
-// memoryTree is the tree of a stock archive.
+// memoryTree returns the tree of a stock archive.
 func memoryTree(t testing.TB, members ...tartest.Member) *Tree {
 	t.Helper()
 	tarBytes := tartest.Tar(t, members...)
@@ -87,7 +87,7 @@ func opened(t testing.TB, b []byte) *Tree {
 	return tree
 }
 
-// sameTree compares all that can be seen of two trees.
+// sameTree compares two trees: names, attributes and bytes.
 func sameTree(t testing.TB, got, want *Tree) {
 	t.Helper()
 	if got.Hash != want.Hash || got.Bytes != want.Bytes || got.Len() != want.Len() {
@@ -107,7 +107,7 @@ func sameTree(t testing.TB, got, want *Tree) {
 	}
 }
 
-// checkEdges reads around each place where a block ends inside a file.
+// checkEdges reads around each offset at which a block ends inside a file.
 func checkEdges(t testing.TB, tree *Tree) {
 	t.Helper()
 	r := tree.row.Load()
@@ -133,10 +133,10 @@ func checkEdges(t testing.TB, tree *Tree) {
 	}
 }
 
-// A tree that was written and opened again is the same tree, and is written as
-// the same bytes.
+// A tree that was written and opened again is the same tree, and writing it again
+// gives the same bytes.
 func TestWriteAndOpen(t *testing.T) {
-	for name, members := range seekableTrees() {
+	for name, members := range cacheFileTrees() {
 		t.Run(name, func(t *testing.T) {
 			tree := memoryTree(t, members...)
 			b := written(t, tree)
@@ -145,7 +145,7 @@ func TestWriteAndOpen(t *testing.T) {
 			checkTree(t, got)
 			checkEdges(t, got)
 			if !hasIndex(t, b) {
-				t.Error("not taken for a file with an index")
+				t.Error("not recognized as a file with an index")
 			}
 			if err := verify(b); err != nil {
 				t.Errorf("verify: %v", err)
@@ -160,9 +160,9 @@ func TestWriteAndOpen(t *testing.T) {
 	}
 }
 
-// Blocks are cut between files, and none is larger than those in memory.
+// A block ends between files, and is at most as large as a block in memory.
 func TestWriteBlocks(t *testing.T) {
-	tree := opened(t, written(t, memoryTree(t, seekableTrees()["sizes"]...)))
+	tree := opened(t, written(t, memoryTree(t, cacheFileTrees()["sizes"]...)))
 	r := tree.row.Load()
 	for id := range ID(tree.Len()) {
 		e := tree.Entry(id)
@@ -181,11 +181,11 @@ func TestWriteBlocks(t *testing.T) {
 	}
 }
 
-// The file is a .tar.zst for zstd and GNU tar, which say nothing about it, and
-// extract the same tree.
+// zstd and GNU tar read the file as a .tar.zst without a warning, and extract the
+// same tree.
 func TestWriteIsOrdinary(t *testing.T) {
 	need.Command(t, "zstd", "tar", "bash")
-	for name, members := range seekableTrees() {
+	for name, members := range cacheFileTrees() {
 		t.Run(name, func(t *testing.T) {
 			tree := memoryTree(t, members...)
 			dir := t.TempDir()
@@ -206,14 +206,14 @@ func TestWriteIsOrdinary(t *testing.T) {
 			if n := strings.Count(members, "\n"); n != tree.Len() || !strings.HasPrefix(members, "./\n") || strings.Contains(members, "././") {
 				t.Errorf("tar lists %d members of %d:\n%s", n, tree.Len(), members)
 			}
-			// Directories come in front of all else, and times may be odd.
+			// Directories come before all other members, and some times are odd.
 			run("mkdir out; zstd -dc a.tar.zst | tar -x --delay-directory-restore --warning=no-timestamp -C out")
 			checkExtracted(t, tree, filepath.Join(dir, "out"))
 		})
 	}
 }
 
-// checkExtracted compares what tar has made of a tree's file with the tree.
+// checkExtracted compares what tar has extracted from a cache file with its tree.
 func checkExtracted(t *testing.T, tree *Tree, root string) {
 	t.Helper()
 	n := 0
@@ -247,9 +247,9 @@ func checkExtracted(t *testing.T, tree *Tree, root string) {
 	}
 }
 
-// A writer that fails makes Write fail, wherever that is.
+// Write returns the error of its writer, wherever that occurs.
 func TestWriteFails(t *testing.T) {
-	tree := memoryTree(t, seekableTrees()["sizes"]...)
+	tree := memoryTree(t, cacheFileTrees()["sizes"]...)
 	full := errors.New("no space")
 	size := len(written(t, tree))
 	for n := 0; n < size; n += size/40 + 1 {
@@ -257,7 +257,7 @@ func TestWriteFails(t *testing.T) {
 			t.Errorf("after %d bytes: %v", n, err)
 		}
 	}
-	// So does a tree that can't be read.
+	// It also returns the error of a tree that can't be read.
 	b := written(t, memoryTree(t, tartest.File("a", tartest.Text(1, 10_000))))
 	b[1000] ^= 1
 	tree, err := openBytes(b)

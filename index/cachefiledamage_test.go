@@ -14,9 +14,9 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// Whatever byte is changed, and wherever the file is cut: it is refused, or
-// reading is, or all bytes are those that were written.
-func TestSeekableDamage(t *testing.T) {
+// Wherever a byte is changed or the file is cut, opening the file fails, or reading
+// fails, or all bytes are those that were written.
+func TestCacheFileDamage(t *testing.T) {
 	large := strings.Repeat(tartest.Text(9, 1500), 100) // two blocks of few bytes
 	good := written(t, memoryTree(t, append(kernelTree(), tartest.Hardlink("./h", "./include/cold.h"), tartest.File("./large", large))...))
 	want := opened(t, good)
@@ -59,8 +59,8 @@ func TestSeekableDamage(t *testing.T) {
 	checkDamaged("a byte more", append(bytes.Clone(good), 0))
 }
 
-// With the seek table's sums right: frames in another order, or of other sizes.
-func TestSeekableOtherSizes(t *testing.T) {
+// Frames in another order or of other sizes are an error, even if they add up.
+func TestCacheFileOtherSizes(t *testing.T) {
 	var members []tartest.Member
 	for i := range 6 {
 		members = append(members, tartest.File(fmt.Sprint(i), tartest.Text(uint64(i), frameSize-1024)))

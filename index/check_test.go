@@ -13,7 +13,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/index/table/tabletest"
 )
 
-// checkTree looks at all that must hold for every tree.
+// checkTree checks everything that must hold of a tree.
 func checkTree(t testing.TB, tree *Tree) {
 	t.Helper()
 	tabletest.Check(t, tree.Table)
@@ -21,7 +21,7 @@ func checkTree(t testing.TB, tree *Tree) {
 		if e := tree.Entry(id); e.IsFile() {
 			checkReads(t, tree, id)
 		} else if n, err := tree.ReadAt(id, make([]byte, 1), 0); n != 0 || !errors.Is(err, syscall.EINVAL) {
-			t.Errorf("%s: isn't a file, and reads %d bytes: %v", tree.Path(id), n, err)
+			t.Errorf("%s: not a file, reads %d bytes: %v", tree.Path(id), n, err)
 		}
 	}
 }
@@ -56,7 +56,7 @@ func checkReads(t testing.TB, tree *Tree, id ID) {
 			case !bytes.Equal(p[:got], whole[min(off, size):][:got]):
 				t.Errorf("%s, %d bytes: %d bytes at %d are not those of the file", tree.Path(id), size, n, off)
 			case bytes.Count(p[got:], []byte{0xa5}) != len(p)-got:
-				t.Errorf("%s, %d bytes: %d bytes at %d: wrote behind what it read", tree.Path(id), size, n, off)
+				t.Errorf("%s, %d bytes: %d bytes at %d: wrote beyond what it read", tree.Path(id), size, n, off)
 			}
 		}
 	}

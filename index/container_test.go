@@ -32,8 +32,8 @@ func zstdOf(t testing.TB, b []byte) []byte {
 	return w.EncodeAll(b, nil)
 }
 
-// A tar is the same tree whatever it is compressed with, and so is one of several
-// frames or members.
+// A tar is the same tree however it is compressed, also in several frames or gzip
+// members.
 func TestContainers(t *testing.T) {
 	tarBytes := tartest.Tar(t, kernelTree()...)
 	half := len(tarBytes) / 2

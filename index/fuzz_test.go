@@ -14,7 +14,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// seeds are tars that hold one of everything.
+// seeds returns tars with members of all kinds.
 func seeds(f *testing.F) [][]byte {
 	long := string(bytes.Repeat([]byte("long/"), 25))
 	all := [][]byte{
@@ -34,7 +34,7 @@ func seeds(f *testing.F) [][]byte {
 	return all
 }
 
-// FuzzTar: a tar of any bytes makes no tree or one of which all holds that must.
+// FuzzTar decodes any bytes as a tar: an error, or a tree that passes checkTree.
 func FuzzTar(f *testing.F) {
 	for _, t := range seeds(f) {
 		f.Add(t)
@@ -53,8 +53,8 @@ func FuzzTar(f *testing.F) {
 	})
 }
 
-// fixChecksum makes a block that looks somewhat like a header into one, so that
-// changed bytes are not all refused for their checksum.
+// fixChecksum corrects the checksum of a block that resembles a header, so that it
+// does not hide what else is wrong with changed bytes.
 func fixChecksum(b []byte) {
 	if b[0] == 0 || b[155] != ' ' || b[154] != 0 {
 		return
@@ -63,7 +63,7 @@ func fixChecksum(b []byte) {
 	copy(b, header)
 }
 
-// FuzzOpen: what Open takes Verify finds good, and the other way around.
+// FuzzOpen opens and verifies any bytes: either both return an error or neither.
 func FuzzOpen(f *testing.F) {
 	for _, t := range seeds(f) {
 		f.Add(tartest.XZ(f, t, 0))
@@ -83,8 +83,8 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// fixSums makes the checksums of an index and of the seek table right, so that
-// changed bytes are not all refused for theirs.
+// fixSums corrects the checksums of an index and of the seek table, so that they do
+// not hide what else is wrong with changed bytes.
 func fixSums(b []byte) {
 	le := binary.LittleEndian
 	if len(b) < 9 {
@@ -105,10 +105,10 @@ func fixSums(b []byte) {
 	le.PutUint32(b[end-4:], crc32.Checksum(b[table:last], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// FuzzCacheFile: a cache file of any bytes makes no tree or one of which all holds
-// that must; and what Verify finds good is the tree that its tar makes.
+// FuzzCacheFile opens any bytes as a cache file: an error, or a tree that passes
+// tabletest.Check. If Verify returns no error, the tree is that of the tar inside.
 func FuzzCacheFile(f *testing.F) {
-	for name, members := range seekableTrees() {
+	for name, members := range cacheFileTrees() {
 		if name != "sizes" {
 			f.Add(written(f, memoryTree(f, members...)))
 		}
@@ -146,7 +146,7 @@ func FuzzCacheFile(f *testing.F) {
 		r := tree.row.Load()
 		unpacked := make([]byte, r.Size())
 		if _, err := r.ReadAt(unpacked, 0); err != nil || damaged {
-			t.Fatalf("Verify finds nothing: %v", err)
+			t.Fatalf("Verify returns no error: %v", err)
 		}
 		want, err := treeOf(unpacked)
 		if err != nil {

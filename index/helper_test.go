@@ -34,7 +34,7 @@ type inMemory struct {
 
 func (m inMemory) Slice(off, n int64) []byte { return m.b[off:][:n] }
 
-// openCacheFile opens a cache file, whatever it begins and ends with.
+// openCacheFile opens bytes as a cache file, even if they do not look like one.
 func openCacheFile(b []byte) (*Tree, error) {
 	f, err := ParseCacheFile(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
@@ -72,9 +72,9 @@ func read(t testing.TB, tree *Tree, id ID) []byte {
 	return b
 }
 
-// show tells of a tree in one line: "d/" is a directory, "f=text" a file, "f*"
-// one with an x bit, "l->target" a symbolic link, and what follows # is the
-// link count of a file that has more than one name.
+// show returns a tree as one line: "d/" is a directory, "f=text" a file, "f*=text"
+// an executable file, "l->target" a symbolic link; "#2" is the link count of a file
+// that has more than one name.
 func show(t testing.TB, tree *Tree) string {
 	t.Helper()
 	var all []string

@@ -10,7 +10,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// What a row of members makes. An error holds what is behind "! ".
+// Each list of members gives the tree in want, or an error with the text after "! ".
 func TestNames(t *testing.T) {
 	type members = []tartest.Member
 	for _, test := range []struct {
@@ -61,7 +61,7 @@ func TestNames(t *testing.T) {
 		{"directory replaces link", members{tartest.Symlink("a", "y"), tartest.Dir("a"), tartest.File("a/b", "x")}, "a/ a/b=x"},
 		{"file replaces empty directory", members{tartest.Dir("a"), tartest.File("a", "x")}, "a=x"},
 		{"link replaces empty directory", members{tartest.Dir("a"), tartest.Symlink("a", "x")}, "a->x"},
-		{"to and fro", members{tartest.Dir("a"), tartest.File("a", "x"), tartest.Dir("a"), tartest.Symlink("a", "y"), tartest.Dir("a"), tartest.File("a/b", "z")}, "a/ a/b=z"},
+		{"replaced again and again", members{tartest.Dir("a"), tartest.File("a", "x"), tartest.Dir("a"), tartest.Symlink("a", "y"), tartest.Dir("a"), tartest.File("a/b", "z")}, "a/ a/b=z"},
 		{"file in place of a full directory", members{tartest.File("a/b", "x"), tartest.File("a", "y")}, `! "a": replaces a directory that is not empty`},
 		{"link in place of a full directory", members{tartest.Dir("a"), tartest.Dir("a/b"), tartest.Symlink("a", "y")}, "! replaces a directory that is not empty"},
 		{"hard link in place of a full directory", members{tartest.File("a/b", "x"), tartest.Hardlink("a", "a/b")}, "! replaces a directory that is not empty"},
@@ -108,7 +108,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Hard links have the inode of the first name, in the order of the table.
+// Hard links have the inode of their first name in the order of the table.
 func TestInodes(t *testing.T) {
 	tree, err := treeOf(tartest.Tar(t, tartest.File("z", "1"), tartest.Hardlink("d/x", "z"), tartest.Hardlink("b", "z"), tartest.File("z", "2"), tartest.File("d/a", "3"), tartest.Hardlink("c", "d/a")))
 	must(t, err)
@@ -116,7 +116,7 @@ func TestInodes(t *testing.T) {
 	ino := func(path string) ID {
 		id, ok := tree.Find(path)
 		if !ok {
-			t.Fatalf("%s isn't there", path)
+			t.Fatalf("%s does not exist", path)
 		}
 		return tree.Entry(id).Ino
 	}
@@ -128,7 +128,7 @@ func TestInodes(t *testing.T) {
 	}
 }
 
-// Directories that nobody names get the newest time of what lies below.
+// Directories without a member get the newest time of what lies below them.
 func TestTimes(t *testing.T) {
 	tree, err := treeOf(tartest.Tar(t,
 		tartest.File("a/b/c", "").At(5), tartest.File("a/d", "").At(3), tartest.Symlink("a/b/e", "x").At(9),
@@ -145,7 +145,7 @@ func TestTimes(t *testing.T) {
 	} {
 		id, ok := tree.Find(path)
 		if got := tree.Entry(id).Sec - tartest.Time.Unix(); !ok || got != want {
-			t.Errorf("%s: %d seconds behind, want %d", path, got, want)
+			t.Errorf("%s: %d seconds later, want %d", path, got, want)
 		}
 	}
 	for path, want := range map[string]uint32{"early": 750_000_000, "fine": 123_456_789, "old": 0} {

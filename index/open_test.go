@@ -27,9 +27,9 @@ func fixIndex(b []byte) []byte {
 	return b
 }
 
-// packedOf makes an archive that carries its index: a block for each of the
-// groups, the index in front of the last one, of one member. Each block is a
-// stream of its own. change, if any, is done to the index.
+// packedOf returns an archive that carries its index. Each group is a block, and each
+// block a stream. The last group has one member, with the index in front of it.
+// change, unless it is nil, changes the index.
 func packedOf(t testing.TB, change func(index []byte) []byte, groups ...[]tartest.Member) []byte {
 	t.Helper()
 	names := table.NewBuilder()
@@ -57,16 +57,16 @@ func packedOf(t testing.TB, change func(index []byte) []byte, groups ...[]tartes
 		}
 		return tartest.PaxGlobal("comment=" + string(index))
 	}
-	// Where the last member lies depends on the size of the index, which is the same
-	// wherever that is.
+	// The offset of the last member depends on the size of the index, but not the
+	// other way around.
 	b.Write(global(int64(b.Len() + len(global(0)) + tarball.Block)))
 	last.Write(t, &b)
 	b.Write(make([]byte, 2*tarball.Block))
 	return append(packed, tartest.XZ(t, b.Bytes()[start:], 0)...)
 }
 
-// packedGroups has blocks of some files, one file that spans three blocks
-// together with others, and a last one.
+// packedGroups returns groups for packedOf: directories, five groups of files and
+// links, and a last file.
 func packedGroups() [][]tartest.Member {
 	groups := [][]tartest.Member{{tartest.Dir("./d/"), tartest.Dir("./e/")}}
 	for i := range 5 {
@@ -79,7 +79,7 @@ func packedGroups() [][]tartest.Member {
 	return append(groups, []tartest.Member{tartest.File("./last.h", "last")})
 }
 
-// openCounting opens an archive, and counts how often each block is decoded.
+// openCounting opens an archive. It also returns how often each block was decoded.
 func openCounting(t testing.TB, archive []byte) (*Tree, []int) {
 	t.Helper()
 	f, err := Parse(bytes.NewReader(archive), int64(len(archive)))
@@ -88,7 +88,7 @@ func openCounting(t testing.TB, archive []byte) (*Tree, []int) {
 		t.Fatal("the archive has no index")
 	}
 	tree := f.Tree()
-	// The same row, but that nothing is decoded ahead.
+	// The same row, but without decoding ahead.
 	old := tree.row.Load()
 	counts := make([]int, len(old.Blocks()))
 	counting := blocks.NewReader("xz block", old.Blocks(), packedKeep, func(i int, buf []byte) ([]byte, error) {
@@ -103,7 +103,7 @@ func openCounting(t testing.TB, archive []byte) (*Tree, []int) {
 	return tree, counts
 }
 
-// blank fills all blocks but some with bytes that can't be decoded.
+// blank overwrites all blocks but those to keep with bytes that can't be decoded.
 func blank(t testing.TB, archive []byte, keep ...int) []byte {
 	t.Helper()
 	f, err := xz.Parse(archive)
@@ -121,7 +121,7 @@ func blank(t testing.TB, archive []byte, keep ...int) []byte {
 	return bad
 }
 
-// An archive with an index gives the tree that walking over its tar gives.
+// The index of an archive gives the same tree as its tar.
 func TestOpenPacked(t *testing.T) {
 	archive := packedOf(t, nil, packedGroups()...)
 	must(t, verify(archive))
@@ -136,8 +136,8 @@ func TestOpenPacked(t *testing.T) {
 	}
 }
 
-// Opening decodes the last block and nothing else, and reading one file one
-// block: nothing is left of the others here.
+// Opening decodes only the last block, and reading a file only the block of that
+// file: the test overwrites all others.
 func TestOpenDecodesOneBlock(t *testing.T) {
 	groups := packedGroups()
 	archive := packedOf(t, nil, groups...)
@@ -155,7 +155,7 @@ func TestOpenDecodesOneBlock(t *testing.T) {
 		for _, m := range group {
 			id, ok := tree.Find(strings.TrimSuffix(strings.TrimPrefix(m.Header.Name, "./"), "/"))
 			if !ok {
-				t.Fatalf("%s isn't there", m.Header.Name)
+				t.Fatalf("%s does not exist", m.Header.Name)
 			}
 			if m.Header.Typeflag == tar.TypeReg && string(read(t, tree, id)) != m.Data {
 				t.Errorf("%s: other bytes", m.Header.Name)
@@ -163,7 +163,7 @@ func TestOpenDecodesOneBlock(t *testing.T) {
 		}
 		want := 1
 		if i == 0 || i == last {
-			want = 0 // directories only; decoded when it was opened
+			want = 0 // it has only directories, or was decoded by opening
 		}
 		if counts[i] != want || sum(counts) != want {
 			t.Errorf("reading the files of block %d decodes %v", i, counts)
@@ -189,7 +189,7 @@ func sum(counts []int) (n int) {
 	return n
 }
 
-// A file that spans blocks has those decoded that hold what is read.
+// Reading from a file that spans blocks decodes only the blocks that are read.
 func TestReadSpanning(t *testing.T) {
 	need.Command(t, "xz")
 	data := tartest.Text(1, 50_000)
@@ -213,7 +213,7 @@ func TestReadSpanning(t *testing.T) {
 	}
 }
 
-// A damaged block takes its own files with it, and no others.
+// A damaged block makes its own files unreadable, and no others.
 func TestPackedDamagedBlock(t *testing.T) {
 	groups := packedGroups()
 	archive := packedOf(t, nil, groups...)
@@ -251,13 +251,13 @@ func TestPackedDamagedBlock(t *testing.T) {
 	}
 }
 
-// Where the last block is damaged there is no tree.
+// An archive whose last block is damaged can't be opened.
 func TestPackedDamagedIndex(t *testing.T) {
 	archive := packedOf(t, nil, packedGroups()...)
 	f, err := xz.Parse(archive)
 	must(t, err)
 	b := f.Blocks[len(f.Blocks)-1]
-	for at := b.Offset; at < b.Offset+b.Size; at++ {
+	for at := b.Offset; at < b.Offset+b.Size; at += int64(stride()) {
 		bad := bytes.Clone(archive)
 		bad[at] ^= 0x10
 		if _, err := openBytes(bad); err == nil {
@@ -266,7 +266,8 @@ func TestPackedDamagedIndex(t *testing.T) {
 	}
 }
 
-// Archives that have global headers, and no index of ours, are read as tars.
+// An archive with global headers, but without an index of our format, is read as a
+// tar.
 func TestGlobalHeaders(t *testing.T) {
 	commit := tartest.Raw(tartest.PaxGlobal("comment=" + strings.Repeat("0123abcd", 5))) // as git archive makes
 	index := (&table.Index{Table: table.NewBuilder().Table()}).Encode()
@@ -309,8 +310,8 @@ func TestGlobalHeaders(t *testing.T) {
 	}
 }
 
-// An index that is wrong in itself is an error, not a reason to read the tar:
-// the archive is damaged.
+// A malformed index means that the archive is damaged. It is an error, and the tar
+// is not read instead.
 func TestOpenWrongIndex(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -332,9 +333,8 @@ func TestOpenWrongIndex(t *testing.T) {
 	}
 }
 
-// An index that is all right by itself, and tells something else than the tar:
-// Open can't know, Verify does.
-func TestVerifyFindsLies(t *testing.T) {
+// An index may be well formed and disagree with the tar. Only Verify finds that.
+func TestVerifyComparesIndex(t *testing.T) {
 	// Entries: 0 the top, 1 d, 2 e, 3 last.h, then the files of d, then the links in e.
 	set := func(id, off int, change func(v uint32) uint32) func(b []byte) []byte {
 		return func(b []byte) []byte {
@@ -380,13 +380,12 @@ func TestVerifyFindsLies(t *testing.T) {
 		}
 		var damage *DamageError
 		if err != nil && (!errors.As(err, &damage) || len(damage.Lines()) != 0) {
-			t.Errorf("%s: %v tells of damage", test.name, err)
+			t.Errorf("%s: %v reports damage", test.name, err)
 		}
 	}
 }
 
-// A block too large to be decoded again and again makes an archive one that is
-// read as a tar.
+// An archive with a block that is too large to decode on each read is read as a tar.
 func TestPackedLargeBlock(t *testing.T) {
 	need.Command(t, "xz")
 	archive := packedOf(t, nil, packedGroups()...)

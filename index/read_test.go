@@ -15,7 +15,7 @@ import (
 
 var sizes = []int{0, 1, 511, 512, blocks.MemoryBlock - 1, blocks.MemoryBlock, blocks.MemoryBlock + 1, 2 * blocks.MemoryBlock, 3*blocks.MemoryBlock + 7, 5000, 0, 100}
 
-// sizedTree has a file of each of the sizes, twice.
+// sizedTree returns a tree with two files of each of the sizes.
 func sizedTree(t testing.TB) (tree *Tree, data map[string]string) {
 	t.Helper()
 	data = map[string]string{}
@@ -36,7 +36,7 @@ func TestReadAt(t *testing.T) {
 	for name, want := range data {
 		id, ok := tree.Find(name)
 		if !ok {
-			t.Fatalf("%s isn't there", name)
+			t.Fatalf("%s does not exist", name)
 		}
 		if string(read(t, tree, id)) != want {
 			t.Errorf("%s, %d bytes: other bytes than were packed", name, len(want))
@@ -44,7 +44,7 @@ func TestReadAt(t *testing.T) {
 	}
 }
 
-// A file that is read through io.SectionReader, as most who know io.ReaderAt do.
+// A file can be read through an io.SectionReader, the usual user of an io.ReaderAt.
 func TestReadAtIsReaderAt(t *testing.T) {
 	tree, data := sizedTree(t)
 	for name, want := range data {
@@ -56,7 +56,7 @@ func TestReadAtIsReaderAt(t *testing.T) {
 	}
 }
 
-// A kernel is not unknown because its release can't be read.
+// Release returns an error if the release can't be read, not an empty release.
 func TestReleaseDamaged(t *testing.T) {
 	b := written(t, memoryTree(t, tartest.File("./include/generated/utsrelease.h", "#define UTS_RELEASE \"6.1\"\n"+tartest.Text(1, 5000))))
 	b[1000] ^= 1 // in the only frame

@@ -16,9 +16,8 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// Hot files lie in front of all others, in the order in which programs read them,
-// and are the same ones in memory and in a file, whichever of a file's names it is
-// that is hot.
+// Hot files lie in front of all others, in the order in which programs read them.
+// They are the same in memory and in a cache file, whichever name of a file is hot.
 func TestHot(t *testing.T) {
 	base := append(kernelTree(), tartest.File("./include/linux/sched.h", "#include <linux/empty.h>\n"), tartest.File("./include/linux/empty.h", ""))
 	for name, test := range map[string]struct {
@@ -62,16 +61,16 @@ func TestHot(t *testing.T) {
 			for id := range ID(inFile.Len()) {
 				e := inFile.Entry(id)
 				if e.Mode&syscall.S_IFMT == syscall.S_IFREG && !slices.Contains(inFile.Hot(), e.Ino) && r.table.Offset(id) < end {
-					t.Errorf("%s lies in front of what is hot", inFile.Path(id))
+					t.Errorf("%s lies in front of hot files", inFile.Path(id))
 				}
 			}
 		})
 	}
 }
 
-// Readers see the same bytes while the data is switched to and fro.
+// Readers get the same bytes while the tree is switched between sources.
 func TestSwitch(t *testing.T) {
-	members := append(seekableTrees()["sizes"], kernelTree()...)
+	members := append(cacheFileTrees()["sizes"], kernelTree()...)
 	tree := memoryTree(t, members...)
 	want := opened(t, written(t, tree))
 	stores := []*Tree{memoryTree(t, members...), want, opened(t, written(t, tree))}
@@ -107,7 +106,7 @@ func TestSwitch(t *testing.T) {
 	sameTree(t, tree, want)
 }
 
-// A tree of anything else is not switched to.
+// Switch refuses a tree of another archive.
 func TestSwitchRefused(t *testing.T) {
 	members := func(more ...tartest.Member) []tartest.Member {
 		return append([]tartest.Member{tartest.File("a", "1"), tartest.Symlink("l", "a")}, more...)
@@ -136,10 +135,10 @@ func TestSwitchRefused(t *testing.T) {
 	must(t, tree.Switch(same))
 }
 
-// A reader that comes upon damage, and all others at that time, get the bytes of
-// the tree that the callback switches to; it is called once.
+// All readers that meet damage at the same time get the bytes of the tree that the
+// callback switches to. The callback is called once.
 func TestOnDamage(t *testing.T) {
-	members := append(seekableTrees()["sizes"], kernelTree()...)
+	members := append(cacheFileTrees()["sizes"], kernelTree()...)
 	good := written(t, memoryTree(t, members...))
 	want := opened(t, good)
 	bad := bytes.Clone(good)
@@ -172,10 +171,10 @@ func TestOnDamage(t *testing.T) {
 	}
 }
 
-// Where the callback has no other tree an error is the reader's, each time, and
-// what isn't damaged is read as ever.
+// If the callback has no other tree, each read of damaged bytes returns an error, and
+// other bytes can still be read.
 func TestOnDamageFails(t *testing.T) {
-	b := seekableExample(t)
+	b := cacheFileExample(t)
 	tree := opened(t, b)
 	frames := framesOf(t, b)
 	frames[1][10] ^= 1 // of b too
@@ -207,12 +206,13 @@ func TestOnDamageFails(t *testing.T) {
 		t.Errorf("%d calls", calls)
 	}
 	frames[1][10] ^= 1
-	read(t, tree, large) // as if nothing had been
+	read(t, tree, large) // no error stays
 }
 
-// A file that is cut short while it is read is damaged, and not at its end.
-func TestSeekableCutLater(t *testing.T) {
-	b := seekableExample(t)
+// A read beyond the end of a file that was cut short while open is damage, not
+// io.EOF.
+func TestCacheFileCutLater(t *testing.T) {
+	b := cacheFileExample(t)
 	r := &shrinking{b: b}
 	tree, err := Open(r, int64(len(b)))
 	must(t, err)
@@ -241,7 +241,7 @@ func framesOf(t testing.TB, b []byte) (frames [][]byte) {
 	return frames
 }
 
-// seekableExample is a cache file with a large file.
-func seekableExample(t testing.TB) []byte {
+// cacheFileExample returns a cache file with a large file.
+func cacheFileExample(t testing.TB) []byte {
 	return written(t, memoryTree(t, append(kernelTree(), tartest.File("./large", tartest.Text(9, 2*frameSize)))...))
 }

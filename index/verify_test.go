@@ -18,8 +18,8 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-// verifyTar is a tar of many small files, some with extended headers, and one
-// that spans blocks.
+// verifyTar returns a tar of many small files, some with extended headers, and one
+// file that spans blocks.
 func verifyTar(t testing.TB) []byte {
 	long := strings.Repeat("long/", 25)
 	members := []tartest.Member{tartest.Raw(tartest.PaxGlobal("comment=" + tartest.Text(1, 900))), tartest.Dir("./")}
@@ -43,8 +43,8 @@ type place struct {
 	tarball.Span
 }
 
-// places tells where the members of a tar lie, with what stands in front of
-// each and without padding.
+// places returns where the members of a tar lie, with all their headers and without
+// padding.
 func places(t testing.TB, tarBytes []byte) (all []place) {
 	t.Helper()
 	r := bytes.NewReader(tarBytes)
@@ -65,8 +65,8 @@ func places(t testing.TB, tarBytes []byte) (all []place) {
 	}
 }
 
-// A block that decodes, but not to what its check tells: exactly the files
-// with bytes in it are hit.
+// If the check of a decoded block does not match, the damaged files are exactly those
+// with bytes in it.
 func TestVerifyNamesFiles(t *testing.T) {
 	tarBytes := verifyTar(t)
 	all := places(t, tarBytes)
@@ -113,10 +113,9 @@ func TestVerifyNamesFiles(t *testing.T) {
 	}
 }
 
-// A block of which nothing decodes: the files that begin in it can't be named,
-// and their bytes are told as lost. What begins before it, and what lies
-// elsewhere, is told as it is.
-func TestVerifyTellsLost(t *testing.T) {
+// If nothing of a block decodes, the files that begin in it have no names: Lost
+// counts its bytes. Files that begin before it are named, and others are not.
+func TestVerifyReportsLost(t *testing.T) {
 	tarBytes := verifyTar(t)
 	all := places(t, tarBytes)
 	packed := tartest.XZ(t, tarBytes, 4096)
@@ -140,12 +139,12 @@ func TestVerifyTellsLost(t *testing.T) {
 		}
 		for _, name := range damage.Files {
 			if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].Start >= b.Start+b.Length || all[n].End <= b.Start {
-				t.Errorf("block %d: %s isn't in it", i, name)
+				t.Errorf("block %d: %s does not lie in it", i, name)
 			}
 		}
 		for _, name := range want {
 			if !slices.Contains(damage.Files, name) && headerIn(all, name, tarBytes, b) {
-				t.Errorf("block %d: %s begins before it and is not told of", i, name)
+				t.Errorf("block %d: %s begins before it and is not reported", i, name)
 			}
 		}
 		lines := damage.Lines()
@@ -156,8 +155,8 @@ func TestVerifyTellsLost(t *testing.T) {
 	}
 }
 
-// headerIn tells whether all that stands in front of a member lies in front of
-// a block, so that its name is known.
+// headerIn reports whether all headers of a member lie in front of a block, so that
+// its name is known.
 func headerIn(all []place, name string, tarBytes []byte, b xz.Block) bool {
 	n := slices.IndexFunc(all, func(p place) bool { return p.name == name })
 	members := tar.NewReader(bytes.NewReader(tarBytes[all[n].Start:min(b.Start, all[n].End)]))
@@ -165,7 +164,7 @@ func headerIn(all []place, name string, tarBytes []byte, b xz.Block) bool {
 	return err == nil
 }
 
-// Of a file that is cut short, what is there is looked at.
+// Verify checks what is left of a file that is cut short.
 func TestVerifyTruncated(t *testing.T) {
 	tarBytes := verifyTar(t)
 	all := places(t, tarBytes)
@@ -184,14 +183,14 @@ func TestVerifyTruncated(t *testing.T) {
 			}
 			for _, name := range damage.Files {
 				if n := slices.IndexFunc(all, func(p place) bool { return p.name == name }); n < 0 || all[n].End <= b.Start {
-					t.Errorf("cut in block %d: %s isn't in it", i, name)
+					t.Errorf("cut in block %d: %s does not lie in it", i, name)
 				}
 			}
 		}
 	}
 }
 
-// An archive that is refused, and not damaged, has no damaged blocks.
+// An archive that is refused, but not damaged, has no damaged blocks.
 func TestVerifyRefused(t *testing.T) {
 	for _, m := range []tartest.Member{tartest.Special("p", tar.TypeFifo), tartest.File("../a", "x"), tartest.Raw([]byte(tartest.Text(1, tarball.Block)))} {
 		var damage *DamageError
