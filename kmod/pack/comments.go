@@ -22,8 +22,8 @@ func StripComments(b []byte) []byte {
 		}
 		end += start + 2
 		if n := bytes.LastIndex(b[start+2:end], []byte("SPDX")); n >= 0 {
-			// Not this one, nor what begins in front of the SPDX; but what looks
-			// like another one may begin behind that.
+			// Neither this comment nor one that begins in front of the SPDX is removed.
+			// Another one may begin behind it.
 			out = append(out, b[at:start+2+n]...)
 			at = start + 2 + n
 			continue

@@ -17,7 +17,7 @@ import (
 )
 
 // The rule of the kernel's build (kernel/gen_kheaders.sh) as a regular
-// expression, for texts that come with their length in front of them.
+// expression, for texts with their length in front of each.
 const kernelRule = `
 	binmode STDIN; binmode STDOUT;
 	while (read(STDIN, my $n, 4) == 4) {
@@ -26,7 +26,7 @@ const kernelRule = `
 		print pack("N", length), $_;
 	}`
 
-// stripped is what the kernel's build makes of texts.
+// stripped returns what the kernel's build makes of texts.
 func stripped(t *testing.T, texts [][]byte) (all [][]byte) {
 	t.Helper()
 	var in []byte
@@ -40,7 +40,7 @@ func stripped(t *testing.T, texts [][]byte) (all [][]byte) {
 		out = out[4+n:]
 	}
 	if len(all) != len(texts) {
-		t.Fatalf("perl tells of %d texts, not of %d", len(all), len(texts))
+		t.Fatalf("perl returns %d texts of %d", len(all), len(texts))
 	}
 	return all
 }
@@ -49,7 +49,7 @@ func compareStripped(t *testing.T, texts [][]byte) {
 	t.Helper()
 	for i, want := range stripped(t, texts) {
 		if got := StripComments(texts[i]); !bytes.Equal(got, want) {
-			t.Errorf("of %.200q is left\n%.200q, want\n%.200q", texts[i], got, want)
+			t.Errorf("%.200q: got\n%.200q, want\n%.200q", texts[i], got, want)
 		}
 	}
 }
@@ -120,14 +120,14 @@ func TestStripComments(t *testing.T) {
 	var texts [][]byte
 	for _, test := range commentTable {
 		if got := StripComments([]byte(test.in)); string(got) != test.want {
-			t.Errorf("of %q is left %q, want %q", test.in, got, test.want)
+			t.Errorf("%q: got %q, want %q", test.in, got, test.want)
 		}
 		texts = append(texts, []byte(test.in))
 	}
 	compareStripped(t, texts)
 }
 
-// All that the rule can tell apart, put together at random.
+// Random texts of all pieces that matter to the rule.
 func TestStripCommentsRandom(t *testing.T) {
 	pieces := []string{"/*", "*/", "SPDX", "/", "*", "x", "\n"}
 	rnd := rand.New(rand.NewPCG(1, 1))
@@ -176,8 +176,8 @@ func TestStripCommentsKernel(t *testing.T) {
 	t.Logf("%d headers", len(texts))
 }
 
-// FuzzStripComments: what is left is the text without some of it, and what was
-// taken out are comments.
+// FuzzStripComments strips any bytes. The result is part of them and keeps every
+// licence, and bytes without a comment stay the same.
 func FuzzStripComments(f *testing.F) {
 	for _, test := range commentTable {
 		f.Add([]byte(test.in))
@@ -195,7 +195,7 @@ func FuzzStripComments(f *testing.F) {
 		for i, c := range out {
 			n := bytes.IndexByte(rest, c)
 			if n < 0 {
-				t.Fatalf("byte %d, %q, isn't from the text", i, c)
+				t.Fatalf("byte %d, %q, is not from the text", i, c)
 			}
 			rest = rest[n+1:]
 		}

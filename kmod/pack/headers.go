@@ -43,7 +43,7 @@ const maxDepth = 64
 func readTree(dir, objtree string) (*tree, error) {
 	roots := []string{dir}
 	if objtree != "" {
-		// Where it is missing, so would be all that was generated.
+		// Without it all generated headers would be missing.
 		if _, err := os.ReadDir(objtree); err != nil {
 			return nil, err
 		}
@@ -58,7 +58,7 @@ func readTree(dir, objtree string) (*tree, error) {
 		return nil, err
 	}
 	t := &tree{members: map[string]*member{}, arch: arch}
-	// What was built takes the place of what was there before.
+	// Generated files replace those of the source.
 	for _, root := range roots {
 		for _, sub := range []string{"include", path.Join("arch", arch, "include")} {
 			if err := t.walk(root, sub, nil); err != nil {
@@ -85,7 +85,7 @@ func readTree(dir, objtree string) (*tree, error) {
 }
 
 // sourceOf returns the source tree of a build directory whose Makefile includes
-// that of the source tree: kbuild makes such ones, and so does Debian.
+// that of the source tree: kbuild and Debian make such Makefiles.
 func sourceOf(dir string) (string, error) {
 	f, err := os.Open(filepath.Join(dir, "Makefile"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,8 +111,8 @@ func sourceOf(dir string) (string, error) {
 	return "", nil
 }
 
-// architecture returns the one that the tree was configured for, which has
-// generated headers, or the only one there is.
+// architecture returns the architecture that the tree was configured for, which has
+// generated headers, or else its only architecture.
 func architecture(roots []string) (string, error) {
 	var all, configured []string
 	for _, root := range roots {
@@ -146,8 +146,8 @@ func architecture(roots []string) (string, error) {
 		roots[0], strings.Join(configured, ", "))
 }
 
-// walk adds all headers below root/name. Links to directories are followed:
-// Ubuntu's packages have them to the part that all flavours share.
+// walk adds all headers below root/name. It follows links to directories: Ubuntu's
+// packages link to the directories that all flavours share.
 func (t *tree) walk(root, name string, above []fs.FileInfo) error {
 	entries, err := os.ReadDir(filepath.Join(root, name))
 	if err != nil {
@@ -189,7 +189,7 @@ func (t *tree) walk(root, name string, above []fs.FileInfo) error {
 	return nil
 }
 
-// add takes in a file or a link. Reading a FIFO would take for ever.
+// add adds a file or a link. It refuses all else: reading a FIFO would not end.
 func (t *tree) add(root, name string, st fs.FileInfo) error {
 	file := filepath.Join(root, name)
 	if !st.Mode().IsRegular() && st.Mode()&fs.ModeSymlink == 0 {
@@ -204,9 +204,8 @@ func (t *tree) add(root, name string, st fs.FileInfo) error {
 	return nil
 }
 
-// links keeps symbolic links that lead to another member, and makes files of
-// the others, whose targets the archive won't hold. Links that lead nowhere
-// stay what they are, as in the kernel's own archive.
+// links keeps symbolic links to other members, and replaces others by the files that
+// they lead to. Links that lead nowhere stay, as in the kernel's own archive.
 func (t *tree) links() error {
 	for _, name := range slices.Sorted(maps.Keys(t.members)) {
 		m := t.members[name]

@@ -17,14 +17,14 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// What a kernel's main Makefile has of lines that begin with include.
+// The lines of a kernel's main Makefile that begin with include.
 const mainMakefile = `VERSION = 6
 include $(srctree)/scripts/Kbuild.include
 include $(srctree)/arch/$(SRCARCH)/Makefile
 include scripts/Makefile.build
 `
 
-// merge returns a layout with all that the given ones have.
+// merge returns a layout with the files of all given layouts.
 func merge(all ...layout) layout {
 	sum := layout{}
 	for _, l := range all {
@@ -58,7 +58,7 @@ var (
 		"arch/x86/include/generated/asm/gen.h": "gen",
 	}
 	allHeaders = merge(sourceHeaders, builtHeaders)
-	// What lies beside them, and doesn't go in.
+	// Files beside them, which are not packed.
 	otherFiles = layout{
 		".config":                      "x",
 		"Makefile":                     mainMakefile,
@@ -80,8 +80,8 @@ var (
 	otherArch = layout{"arch/arm64/include/asm/a.h": "arm", "arch/arm64/Makefile": "x", "arch/um/Makefile": "x"}
 )
 
-// TestLayouts packs fixtures of the trees that kernels' headers come in. They
-// are made after what distributions install, and are not from them.
+// TestLayouts packs trees that are laid out as distributions install the headers of
+// kernels.
 func TestLayouts(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -152,7 +152,8 @@ func TestLayouts(t *testing.T) {
 			archive := packed(t, filepath.Join(dir, test.tree), o)
 			compare(t, contents(t, open(t, archive)), test.want)
 
-			// Packed again, and out of what tar makes of it, it is the same.
+			// Packing the archive again gives the same bytes, and so does packing what
+			// tar extracts from it.
 			file := filepath.Join(t.TempDir(), "file")
 			must(t, os.WriteFile(file, archive, 0o600))
 			o.Objtree = ""
@@ -168,8 +169,8 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// Symbolic links: who leads to what is packed stays one, others become files,
-// and those that lead nowhere stay what they are, as in the kernel's own archive.
+// Symbolic links to other members stay links, others become files, and those that
+// lead nowhere stay, as in the kernel's own archive.
 func TestLinks(t *testing.T) {
 	base := layout{"arch/x86/include/asm/a.h": "a", "include/d/b.h": "b", "outside/c.h": "c", "outside/d.h": "->c.h", "outside/text": "t"}
 	for _, test := range []struct {
@@ -247,7 +248,7 @@ func TestTreeErrors(t *testing.T) {
 	}
 }
 
-// A FIFO that is called like a header would hold a reader up for ever.
+// A FIFO with the name of a header is an error: reading it would not end.
 func TestFIFO(t *testing.T) {
 	for _, name := range []string{"include/linux/fifo.h", "include/config/kernel.release"} {
 		dir := sourceHeaders.make(t)
@@ -267,7 +268,7 @@ func TestFIFO(t *testing.T) {
 }
 
 // Times of files stay, to the second, and those of directories are the newest
-// of all; whatever is newer than SOURCE_DATE_EPOCH tells gets that.
+// of all; a time after SOURCE_DATE_EPOCH becomes SOURCE_DATE_EPOCH.
 func TestTimes(t *testing.T) {
 	dir := merge(allHeaders, layout{"include/l.h": "->linux/types.h"}).make(t)
 	at := func(name string, sec, nsec int64) {
@@ -286,7 +287,7 @@ func TestTimes(t *testing.T) {
 			"include/uapi/linux/types.h": then.Unix(), "include/linux": 1 << 33, "arch/x86/include/asm": 1 << 33}},
 		{time.Unix(1500, 0), map[string]int64{"include/linux/types.h": 1000, "include/l.h": 1500, "include/config/auto.conf": -5, "arch/x86/include/asm/a.h": 1500,
 			"include/linux": 1500, "include": 1500}},
-		// A finer one than what a tar tells.
+		// With a fraction of a second, which a tar does not hold.
 		{time.Unix(1500, 700_000_000), map[string]int64{"include/l.h": 1500, "include": 1500}},
 		{time.Unix(0, 0), map[string]int64{"include/linux/types.h": 0, "include/config/auto.conf": -5, "include": 0}},
 	} {
@@ -324,8 +325,7 @@ func TestOwnersAndModes(t *testing.T) {
 	}
 }
 
-// A stock archive, as a file, is packed as the tree that it is: nothing is
-// stripped from it or left out.
+// The file of a stock archive is packed as it is: nothing is stripped or left out.
 func TestStockArchive(t *testing.T) {
 	want := merge(allHeaders, layout{"include/linux/c.h": "a/* b */c", "include/linux/text": "x", "kconfig.h": "top", "include/l.h": "->linux/c.h",
 		"include/empty.h": "", "include/m.h": "->../../../outside.h", "include/linux/aside.h": strings.Repeat("x", 10_000)})

@@ -29,9 +29,9 @@ func must(t testing.TB, err error) {
 
 var then = time.Unix(1_700_000_000, 0)
 
-// A layout is a directory to be made: paths, with a slash at the end for
-// directories, and what files hold. What begins with -> is the target of a
-// symbolic link. DIR stands for the directory itself.
+// A layout describes a directory: paths, with a slash at the end for directories, and
+// the contents of files. A text that begins with -> is the target of a symbolic link.
+// DIR stands for the directory itself.
 type layout map[string]string
 
 // make makes the directory.
@@ -113,19 +113,19 @@ func compare(t testing.TB, got, want layout) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if g, ok := got[name]; !ok {
-			t.Errorf("%s isn't there", name)
+			t.Errorf("%s does not exist", name)
 		} else if g != want[name] {
 			t.Errorf("%s is %.60q, want %.60q", name, g, want[name])
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(got)) {
 		if _, ok := want[name]; !ok {
-			t.Errorf("%s shouldn't be there", name)
+			t.Errorf("%s should not exist", name)
 		}
 	}
 }
 
-// unpack runs a command that writes what it decodes.
+// unpack runs a command with data as its input, and returns its output.
 func unpack(t testing.TB, data []byte, name string, args ...string) []byte {
 	t.Helper()
 	need.Command(t, name)

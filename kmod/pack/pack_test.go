@@ -28,8 +28,8 @@ func sized(sizes ...int) layout {
 	return l
 }
 
-// lines returns n bytes that xz is soon done with, and that hold no comment.
-// Those of other seeds are others.
+// lines returns n bytes that xz compresses quickly, without a comment. Each seed gives
+// other bytes.
 func lines(seed, n int) string {
 	line := fmt.Sprintf("line of %08d\n", seed)
 	return strings.Repeat(line, n/len(line)+1)[:n]
@@ -42,8 +42,8 @@ func repeated(n, times int) (all []int) {
 	return all
 }
 
-// TestBlocks looks at where blocks are cut, for sizes of files around that of a
-// block, and has tar tell what each archive holds.
+// TestBlocks checks where blocks are cut, for sizes of files around that of a block,
+// and what tar extracts from each archive.
 func TestBlocks(t *testing.T) {
 	const k = 4096
 	long := strings.Repeat("n", 120) // needs extended headers
@@ -100,15 +100,16 @@ func TestBlocks(t *testing.T) {
 				out := t.TempDir()
 				unpack(t, archive, "tar", "-C", out, "-xJf", "-")
 				if msg, err := exec.Command("diff", "-r", "--no-dereference", dir, out).CombinedOutput(); err != nil {
-					t.Errorf("tar makes another tree: %v\n%.500s", err, msg)
+					t.Errorf("tar extracts another tree: %v\n%.500s", err, msg)
 				}
 			}
 		})
 	}
 }
 
-// checkBlocks: a file lies in one block, only one larger than a block in several,
-// of which it begins the first; the index lies in front of the last member.
+// checkBlocks checks that a file lies in one block, and one that is larger than a
+// block in several, at the beginning of the first; and that the index lies in front
+// of the last member.
 func checkBlocks(t *testing.T, archive []byte, size int) {
 	t.Helper()
 	f, err := xz.Parse(archive)
@@ -138,7 +139,7 @@ func checkBlocks(t *testing.T, archive []byte, size int) {
 		}
 		isDir := p.header.Typeflag == '5'
 		if isDir && files {
-			t.Errorf("%s comes behind files", p.header.Name)
+			t.Errorf("%s comes after files", p.header.Name)
 		}
 		files = files || !isDir
 		var in []xz.Block
@@ -192,7 +193,7 @@ func TestTooManyFiles(t *testing.T) {
 	}
 }
 
-// What can't be packed is told by the name that it has.
+// A path that is too long is an error.
 func TestNameTooLong(t *testing.T) {
 	tr := &tree{members: map[string]*member{}, arch: "x86"}
 	name := strings.Repeat(strings.Repeat("d", 200)+"/", 21) + "a.h"
@@ -204,7 +205,7 @@ func TestNameTooLong(t *testing.T) {
 }
 
 // The same tree makes the same bytes, however many jobs there are and whatever
-// the environment tells xz.
+// the environment says to xz.
 func TestDeterministic(t *testing.T) {
 	dir := merge(allHeaders, sized(10, 30_000, 0, 100, 5000, 5000, 5000)).make(t)
 	want := packed(t, dir, Options{BlockSize: 8192, Jobs: 1})
@@ -280,7 +281,7 @@ func TestEncoder(t *testing.T) {
 	}
 }
 
-// An error of who is written to, or of a file that goes away, is passed on.
+// Pack returns the error of its writer.
 func TestWriteError(t *testing.T) {
 	need.Command(t, "xz")
 	oops := errors.New("oops")
@@ -315,7 +316,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// An archive is packed to the same tar for ever. (Its .xz depends on the encoder.)
+// A stock archive is packed to the same tar for ever; its .xz depends on the encoder.
 func TestGolden(t *testing.T) {
 	need.Command(t, "xz")
 	want, err := os.ReadFile("../../index/testdata/packed.tar.xz")
