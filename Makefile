@@ -73,7 +73,7 @@ lint: format
 	set -e; for arch in $(ARCHES); do echo "vet $$arch"; GOARCH=$$arch $(GO) vet ./...; done
 	$(GO) mod tidy -diff
 	$(GO) run $(STATICCHECK) ./...
-	shellcheck .ci/run tests/*.sh kmod/*.sh
+	shellcheck -x -P . .ci/run tests/*.sh kmod/*.sh
 	tests/licences.sh
 
 # With the database of a certain day, so that nothing changes without a change here;

@@ -69,23 +69,9 @@ func TestStarts(t *testing.T) {
 	needMounts(t)
 	need.Command(t, "unshare", "bash")
 	archive := smallArchive(t)
-	for _, test := range []struct{ name, script string }{
-		{"relative paths", `cd "$DIR" && cp "$EXE" here && mkdir m && ln "$ARCHIVE" a && ./here a m && ls m/include && umount m`},
-		{"from PATH", `cd / && PATH=$(dirname "$EXE"):$PATH && kheadersfs "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
-		{"another argv[0]", `(exec -a -nonsense "$EXE" "$ARCHIVE" "$MNT") && ls "$MNT/include" && umount "$MNT"`},
-		{"directory removed", `mkdir "$DIR/gone" && cd "$DIR/gone" && rmdir "$DIR/gone" && "$EXE" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
-		{"without /proc", `mount -t tmpfs none /proc && "$EXE" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount -i "$MNT"`},
-		{"no environment", `env -i "$EXE" --no-cache "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
-		{"standard streams closed", `"$EXE" "$ARCHIVE" "$MNT" <&- >&- 2>&- && ls "$MNT/include" && umount "$MNT"`},
-		{"link to the program", `ln -s "$EXE" "$DIR/link" && "$DIR/link" "$ARCHIVE" "$MNT" && ls "$MNT/include" && umount "$MNT"`},
-		{"link to the mount point", `ln -s "$MNT" "$DIR/m" && "$EXE" "$ARCHIVE" "$DIR/m" && ls "$MNT/include" && umount "$MNT"`},
-		{"mount point with a space", `mkdir "$DIR/a b" && "$EXE" "$ARCHIVE" "$DIR/a b" && ls "$DIR/a b/include" && ! "$EXE" "$ARCHIVE" "$DIR/a b" && umount "$DIR/a b"`},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			inNamespace(t, test.script, "EXE="+kheadersfs(t), "ARCHIVE="+archive,
-				"DIR="+t.TempDir(), "MNT="+mountpoint(t))
-		})
-	}
+	eachIn(t, "starts.sh", func(t *testing.T, script []string) {
+		inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "DIR="+t.TempDir(), "MNT="+mountpoint(t))
+	})
 }
 
 // TestSignals unmounts by each signal, in the background and the foreground.
@@ -245,23 +231,7 @@ func TestMountedAlready(t *testing.T) {
 func TestWithoutProc(t *testing.T) {
 	needMounts(t)
 	need.Command(t, "pkill", "fusermount3")
-	out := inNamespace(t, `
-mkdir "$DIR/proc"
-mount -t proc none "$DIR/proc"
-umount -l /proc
-with_proc() { mount -n --bind "$DIR/proc" /proc; "$@"; umount -n -i -l /proc; }
-mounts() { grep -c " $1 fuse.kheadersfs " "$DIR/proc/self/mounts" || :; }
-for i in 1 2 3; do "$EXE" "$ARCHIVE" "$MNT" || echo "status $?"; done
-mounts "$MNT"
-with_proc pkill -KILL -f "ready-fd=.*$MNT"
-until ! stat -f "$MNT" >/dev/null 2>&1; do sleep 0.05; done
-"$EXE" "$ARCHIVE" "$MNT" || echo "status $?"
-mounts "$MNT"
-fusermount3 -u -z "$MNT"
-"$EXE" "$ARCHIVE" "$MNT"
-mounts "$MNT"
-umount -n -i "$MNT"
-`, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "DIR="+t.TempDir(), "MNT="+mountpoint(t))
+	out := inNamespace(t, []string{"withoutproc.sh"}, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "DIR="+t.TempDir(), "MNT="+mountpoint(t))
 	out = regexp.MustCompile(`/\S*/mnt`).ReplaceAllString(out, "MNT")
 	const want = `kheadersfs: MNT: already mounted
 hint: umount it first, or use it as it is
@@ -361,20 +331,17 @@ func TestSyslog(t *testing.T) {
 	syslog, err := net.ListenUnixgram("unixgram", addr)
 	check(t, err)
 	defer syslog.Close()
-	mnt := mountpoint(t)
-	inNamespace(t, `
-mount -t tmpfs none /dev
-mknod -m 666 /dev/fuse c 10 229; mknod -m 666 /dev/null c 1 3
-ln -s "$DIR/log" /dev/log
-"$EXE" "$ARCHIVE" "$MNT"
-exec 9<"$MNT/include/big.h"
-pkill -f "kheadersfs --ready-fd=.*$MNT"
-sleep 1`, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "MNT="+mnt, "DIR="+dir)
+	line := make(chan string, 1)
+	go func() {
+		b := make([]byte, 1000)
+		n, err := syslog.Read(b)
+		os.WriteFile(filepath.Join(dir, "read"), nil, 0o644) // the script waits for it
+		line <- fmt.Sprint(string(b[:n]), err)
+	}()
 	check(t, syslog.SetReadDeadline(time.Now().Add(10*time.Minute)))
-	line := make([]byte, 1000)
-	n, err := syslog.Read(line)
-	check(t, err)
-	if got := string(line[:n]); !strings.Contains(got, "kheadersfs[") || !strings.Contains(got, "files are still open below "+mnt) {
+	mnt := mountpoint(t)
+	inNamespace(t, []string{"syslog.sh"}, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "MNT="+mnt, "DIR="+dir)
+	if got := <-line; !strings.Contains(got, "kheadersfs[") || !strings.Contains(got, "files are still open below "+mnt) {
 		t.Errorf("%q", got)
 	}
 }

@@ -16,72 +16,15 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// withModules precedes scripts that need modules for the running kernel: module
-// makes one that holds $DIR/archive in a directory. They lie in the second place
-// of the search, since a machine may have no /lib/modules.
-const withModules = `
-mount -t tmpfs none /run
-MODULES=/run/booted-system/kernel-modules/lib/modules/$(uname -r)
-mkdir -p "$MODULES"
-module() {
-	mkdir -p "$1"
-	printf '\t.section .rodata\n\t.globl kernel_headers_data\nkernel_headers_data:\n\t.incbin "%s"\n\t.globl kernel_headers_data_end\nkernel_headers_data_end:\n' "$DIR/archive" |
-		gcc -c -x assembler -o "$1/kheaders.ko" -
-}
-`
-
 // TestFind mounts without a SOURCE.
 func TestFind(t *testing.T) {
 	needMounts(t)
 	need.Command(t, "gcc")
-	for _, test := range []struct{ name, script string }{
-		{"in kernel/kernel", `
-module "$MODULES/kernel/kernel"
-"$EXE" "$MNT" 2>"$DIR/err"
-grep "warning: $MODULES/kernel/kernel/kheaders.ko: headers of 1.2.3-test instead of $(uname -r)" "$DIR/err"
-[ "$(findmnt -n -o SOURCE "$MNT")" = kheaders ]`},
-		{"through modules.dep", `
-module "$MODULES/extra/odd"; echo 'extra/odd/kheaders.ko:' >"$MODULES/modules.dep"
-"$EXE" kheaders "$MNT"`},
-		{"packed", `
-module "$MODULES/updates/dkms"; xz "$MODULES/updates/dkms/kheaders.ko"
-"$EXE" auto "$MNT"`},
-		{"--release", `
-mkdir "$MODULES/../9.9"; module "$MODULES/../9.9/updates"
-"$EXE" --release 9.9 "$MNT"`},
-		{"-o release", `
-mkdir "$MODULES/../9.9"; module "$MODULES/../9.9/updates"
-"$EXE" none "$MNT" -o release=9.9,rw`},
-		{"--root", `
-mkdir -p "$DIR/host/lib"; ln -s /lib "$DIR/host/usr"
-module "$DIR/host/lib/modules/9.9/updates"
-"$EXE" --root "$DIR/host" --release 9.9 "$MNT"`},
-		{"the cache of a kernel that was upgraded", `
-mkdir "$DIR/cache"
-"$EXE" --cache-dir "$DIR/cache" "$DIR/archive" "$MNT"; umount "$MNT"
-while ! ls "$DIR/cache"/*.zst; do sleep 0.1; done
-"$EXE" --cache-dir "$DIR/cache" --release 1.2.3-test "$MNT" 2>"$DIR/err"
-grep "warning: kernel 1.2.3-test has no headers archive any more: mounting the cache file of it, $DIR/cache/" "$DIR/err"`},
-		{"a kernel that was upgraded", `
-mkdir -p "$DIR/host/lib/modules/9.9"
-if "$EXE" --root "$DIR/host" "$MNT" 2>"$DIR/err"; then exit 1; fi
-grep "hint: kernel $(uname -r) runs, and only 9.9 is installed: it was upgraded; reboot" "$DIR/err"
-"$EXE" "$DIR/archive" "$MNT"`},
-		{"--strict", `
-mkdir "$MODULES/../1.2.3-test"; module "$MODULES/../1.2.3-test/updates"; cp -r "$MODULES/../1.2.3-test/updates" "$MODULES"
-if "$EXE" --strict "$MNT" 2>"$DIR/err"; then exit 1; fi
-grep "headers of 1.2.3-test instead of" "$DIR/err"
-"$EXE" --strict --release 1.2.3-test "$MNT" 2>"$DIR/err"
-[ ! -s "$DIR/err" ]`},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			mnt, dir := mountpoint(t), t.TempDir()
-			check(t, os.WriteFile(filepath.Join(dir, "archive"), content(t, smallArchive(t)), 0o644))
-			inNamespace(t, withModules+test.script+`
-cat "$MNT/include/linux/kconfig.h"
-umount "$MNT"`, "EXE="+kheadersfs(t), "MNT="+mnt, "DIR="+dir)
-		})
-	}
+	eachIn(t, "find.sh", func(t *testing.T, script []string) {
+		dir := t.TempDir()
+		check(t, os.WriteFile(filepath.Join(dir, "archive"), content(t, smallArchive(t)), 0o644))
+		inNamespace(t, script, "EXE="+kheadersfs(t), "MNT="+mountpoint(t), "DIR="+dir)
+	})
 }
 
 func TestInfo(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -316,8 +317,9 @@ func content(t testing.TB, path string) []byte {
 	return b
 }
 
-// inNamespace runs a script of bash with mounts of its own.
-func inNamespace(t testing.TB, script string, env ...string) string {
+// inNamespace runs a script of this directory with mounts of its own, and returns what
+// it printed.
+func inNamespace(t testing.TB, script []string, env ...string) string {
 	t.Helper()
 	needRoot(t)
 	need.Command(t, "unshare", "bash", "mount")
@@ -326,12 +328,24 @@ func inNamespace(t testing.TB, script string, env ...string) string {
 	err := output(exec.Command("unshare", append(private, "true")...))
 	need.That(t, err == nil, "a root directory that is a mount point: %v", err)
 	var out bytes.Buffer
-	cmd := exec.Command("unshare", append(private, "bash", "-euc", script)...)
+	cmd := exec.Command("unshare", append(append(private, "./"+script[0]), script[1:]...)...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Minute
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s\n%s", err, script, out.String())
+		t.Fatalf("%q: %v\n%s", script, err, out.String())
 	}
 	return out.String()
+}
+
+// eachIn runs all tests of a script, which are its functions test_NAME.
+func eachIn(t *testing.T, script string, test func(t *testing.T, script []string)) {
+	t.Helper()
+	names := regexp.MustCompile(`(?m)^test_(\w+)\(\)`).FindAllStringSubmatch(string(content(t, script)), -1)
+	if len(names) == 0 {
+		t.Fatal("no tests in " + script)
+	}
+	for _, name := range names {
+		t.Run(name[1], func(t *testing.T) { test(t, []string{script, name[1]}) })
+	}
 }

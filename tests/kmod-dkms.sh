@@ -1,27 +1,65 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/kmod-dkms.sh failing|missing|weak
+# usage: tests/kmod-dkms.sh kernels|failing|missing|weak
 #
-# Gives the module in MODULE to DKMS, on a machine with the kernel below KERNEL
-# and the program EXE. It mounts over directories of the machine, so it needs a
-# mount namespace of its own.
+# Gives the module in MODULE to DKMS, on a machine with the first of the unpacked
+# KERNELS and the program EXE. It mounts over directories of the machine, so it needs
+# a mount namespace of its own. Where there is no such directory, it makes it, and
+# removes it in the end.
 set -euo pipefail
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-for d in /lib/modules /var/lib/dkms /usr/src /usr/local/bin; do mount -t tmpfs none "$d"; done
+made=
+trap 'for d in $made; do umount -l "$d" && rmdir "$d"; done' EXIT
+for d in /lib/modules /var/lib/dkms /usr/src /usr/local/bin; do
+  [ -d "$d" ] || { mkdir "$d"; made="$made $d"; }
+  mount -t tmpfs none "$d"
+done
 cp "$EXE" /usr/local/bin/kheadersfs
-
-good=$(basename "$KERNEL")
 running=$(uname -r)
-mkdir "/lib/modules/$good"
-cp -a "$KERNEL/lib/modules/$good"/{modules.[bo]*,build} "/lib/modules/$good"
+
+# boot adds what a kernel's package has, and one module: modules.dep tells DKMS
+# whether this kernel's modules are compressed.
+boot() { # KERNEL
+  release=$(basename "$1")
+  modules=/lib/modules/$release
+  mkdir -p "$modules/kernel"
+  cp -a "$1$modules"/{modules.[bo]*,build} "$modules"
+  find "$1$modules" -name 'dummy.ko*' -exec cp {} "$modules/kernel" \;
+  depmod "$release"
+}
+# shellcheck disable=SC2153 # not kernels
+read -ra kernels <<<"$KERNELS"
+good=$(basename "${kernels[0]}")
+boot "${kernels[0]}"
 
 fail() { echo "FAIL: $*" >&2; exit 1; }
 
 # holds and misses look for text in a file.
 holds() { grep -qe "$2" "$1" || fail "no $2 in $1: $(cat "$1")"; }
 misses() { ! grep -qe "$2" "$1" || fail "$2 in $1: $(cat "$1")"; }
+
+# kernels has a kernel, and then others, which DKMS is told of as a kernel's package
+# does, with a PATH of its own.
+kernels() {
+  installed() { # KERNEL
+    release=$(basename "$1")
+    compressed=$(find "/lib/modules/$release/kernel" -name 'dummy.ko*' | sed 's/.*\.ko//')
+    [ "$(modinfo -k "$release" -F signer kheaders)" = "DKMS module signing key" ] || fail "not signed for $release"
+    /usr/local/bin/kheadersfs info --release "$release" | grep "/$release/updates/dkms/kheaders.ko$compressed$"
+  }
+  make -C "$MODULE" dkms
+  make -C "$MODULE" dkms # over the first
+  installed "${kernels[0]}"
+  for other in "${kernels[@]:1}"; do
+    boot "$other"
+    /etc/kernel/postinst.d/dkms "$(basename "$other")"
+    installed "$other"
+  done
+  dkms remove "$(dkms status | sed -n '1s/,.*//p')" --all
+  [ -z "$(dkms status)" ] || fail "left: $(dkms status)"
+}
 
 # failing has two kernels with headers that nothing can be built with. One is the
 # running kernel, unless that is the good one.
@@ -91,6 +129,6 @@ weak() {
 }
 
 case $* in
-failing | missing | weak) "$1" ;;
-*) echo "kmod-dkms.sh: usage: tests/kmod-dkms.sh failing|missing|weak" >&2; exit 2 ;;
+kernels | failing | missing | weak) "$1" ;;
+*) echo "kmod-dkms.sh: usage: tests/kmod-dkms.sh kernels|failing|missing|weak" >&2; exit 2 ;;
 esac

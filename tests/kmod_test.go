@@ -229,38 +229,6 @@ func TestKmodDKMS(t *testing.T) {
 	}
 	dir := t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
-	inNamespace(t, `
-for d in /lib/modules /var/lib/dkms /usr/src /usr/local/bin; do mount -t tmpfs none $d; done
-cp "$EXE" /usr/local/bin/kheadersfs
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-
-# What a kernel's package has, and one module: modules.dep tells DKMS whether
-# this kernel's modules are compressed.
-boot() {
-	release=$(basename "$1")
-	modules=/lib/modules/$release
-	mkdir -p "$modules/kernel"
-	cp -a "$1$modules"/{modules.[bo]*,build} "$modules"
-	find "$1$modules" -name 'dummy.ko*' -exec cp {} "$modules/kernel" \;
-	depmod "$release"
-}
-holds() { # KERNEL
-	release=$(basename "$1")
-	compressed=$(find "/lib/modules/$release/kernel" -name 'dummy.ko*' | sed 's/.*\.ko//')
-	[ "$(modinfo -k "$release" -F signer kheaders)" = "DKMS module signing key" ]
-	/usr/local/bin/kheadersfs info --release "$release" | grep "/$release/updates/dkms/kheaders.ko$compressed$"
-}
-set -- $KERNELS
-boot "$1"
-make -C "$MODULE" dkms
-make -C "$MODULE" dkms # over the first
-holds "$1"
-for other in "${@:2}"; do
-	boot "$other"
-	/etc/kernel/postinst.d/dkms "$(basename "$other")"
-	holds "$other"
-done
-dkms remove "$(dkms status | sed -n '1s/,.*//p')" --all
-[ -z "$(dkms status)" ]`,
+	inNamespace(t, []string{"kmod-dkms.sh", "kernels"},
 		"KERNELS="+strings.Join(boot, " "), "MODULE="+dir, "EXE="+kheadersfs(t))
 }

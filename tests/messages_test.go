@@ -148,35 +148,27 @@ func fails(t testing.TB, status int, want []string, args ...string) {
 // TestNoWay takes away what mounting needs, and looks for the hint.
 func TestNoWay(t *testing.T) {
 	needMount8(t)
-	env := []string{"EXE=" + kheadersfs(t), "ARCHIVE=" + smallArchive(t), "FSTAB="}
-	for name, test := range map[string]struct{ script, want string }{
-		"no device":       {`umount /dev/fuse; mount -t tmpfs none /dev`, "hint: modprobe fuse"},
-		"device disabled": {`umount /dev/fuse; mount -t tmpfs none /dev; mknod /dev/fuse c 10 250`, "hint: this kernel has no FUSE"},
-		"no CAP_SYS_ADMIN": {`EXE="setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin $EXE"`,
-			"hint: mounting needs CAP_SYS_ADMIN"},
-		"a directory that is not the user's": {`EXE="setpriv --reuid=65534 --clear-groups $EXE --no-cache"`,
-			"kheadersfs: mounting on $MNT: permission denied\nhint: mount on a directory that you own and may write to"},
-		"a sticky directory that is not the user's": {`chmod 1777 "$MNT"; EXE="setpriv --reuid=65534 --clear-groups $EXE --no-cache"`,
-			"kheadersfs: mounting on $MNT: fusermount3 failed with exit status 1\nhint: mount on a directory that you own and may write to"},
-		"no user_allow_other": {`
-mount --bind "$DIR/fstab" /etc/fuse.conf
-chown 65534 "$MNT"; EXE="setpriv --reuid=65534 --clear-groups $EXE --no-cache -o allow_other"`,
-			"kheadersfs: mounting on $MNT: fusermount3 failed with exit status 1\nhint: allow_other needs the line user_allow_other in /etc/fuse.conf"},
-		"no fusermount3": {`
-for f in /usr/bin/fusermount3 /usr/bin/fusermount; do mount --bind "$DIR/fstab" $f; done
-chown 65534 "$MNT"; EXE="setpriv --reuid=65534 --clear-groups $EXE --no-cache"`, "hint: install fuse3"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			mnt := mountpoint(t)
-			out := inNamespace(t, withFstab+test.script+`
-fails $EXE "$ARCHIVE" "$MNT"
-fails mountpoint -q "$MNT"`, append(env, "MNT="+mnt, "DIR="+worldReadable(t))...)
-			test.want = strings.ReplaceAll(test.want, "$MNT", mnt)
-			if strings.Count(out, "kheadersfs: ") != 1 || !strings.Contains(out, test.want) {
-				t.Errorf("no %q in:\n%s", test.want, out)
-			}
-		})
+	env := []string{"EXE=" + kheadersfs(t), "ARCHIVE=" + smallArchive(t)}
+	wants := map[string]string{
+		"no_device":        "hint: modprobe fuse",
+		"device_disabled":  "hint: this kernel has no FUSE",
+		"no_cap_sys_admin": "hint: mounting needs CAP_SYS_ADMIN",
+		"not_the_users": "kheadersfs: mounting on $MNT: permission denied\n" +
+			"hint: mount on a directory that you own and may write to",
+		"sticky_not_the_users": "kheadersfs: mounting on $MNT: fusermount3 failed with exit status 1\n" +
+			"hint: mount on a directory that you own and may write to",
+		"no_user_allow_other": "kheadersfs: mounting on $MNT: fusermount3 failed with exit status 1\n" +
+			"hint: allow_other needs the line user_allow_other in /etc/fuse.conf",
+		"no_fusermount3": "hint: install fuse3",
 	}
+	eachIn(t, "noway.sh", func(t *testing.T, script []string) {
+		mnt := mountpoint(t)
+		out := inNamespace(t, script, append(env, "MNT="+mnt, "DIR="+worldReadable(t))...)
+		want := strings.ReplaceAll(wants[script[1]], "$MNT", mnt)
+		if want == "" || strings.Count(out, "kheadersfs: ") != 1 || !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	})
 }
 
 // TestVerbose finds each step in the output, and where the tree comes from.
