@@ -3,7 +3,6 @@
 package fs
 
 import (
-	"archive/tar"
 	"bytes"
 	"encoding/binary"
 	"fmt"
@@ -14,32 +13,19 @@ import (
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"github.com/ulikunitz/xz"
 
 	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 func testServer(t testing.TB, names ...string) *server {
 	t.Helper()
-	var archive bytes.Buffer
-	compressed, err := xz.NewWriter(&archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	members := tar.NewWriter(compressed)
+	var members []tartest.Member
 	for _, name := range append(names, "dir/one.h", "dir/two.h") {
-		if err := members.WriteHeader(&tar.Header{Name: name, Size: 3, Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
-			t.Fatal(err)
-		}
-		io.WriteString(members, "abc")
+		members = append(members, tartest.File(name, "abc").Mode(0o600))
 	}
-	if err := members.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := compressed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	tree, err := index.Open(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	archive := tartest.XZ(t, tartest.Tar(t, members...), 0)
+	tree, err := index.Open(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
 		t.Fatal(err)
 	}

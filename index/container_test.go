@@ -4,7 +4,6 @@ package index
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"strings"
 	"testing"
@@ -15,23 +14,6 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
-func gzipOf(t testing.TB, b []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	_, err := w.Write(b)
-	must(t, err)
-	must(t, w.Close())
-	return out.Bytes()
-}
-
-func zstdOf(t testing.TB, b []byte) []byte {
-	t.Helper()
-	w, err := zstd.NewWriter(nil)
-	must(t, err)
-	return w.EncodeAll(b, nil)
-}
-
 // A tar is the same tree however it is compressed, also in several frames or gzip
 // members.
 func TestContainers(t *testing.T) {
@@ -41,10 +23,10 @@ func TestContainers(t *testing.T) {
 	must(t, err)
 	for name, archive := range map[string][]byte{
 		"tar":             tarBytes,
-		"gzip":            gzipOf(t, tarBytes),
-		"zstd":            zstdOf(t, tarBytes),
-		"two gzip files":  append(gzipOf(t, tarBytes[:half]), gzipOf(t, tarBytes[half:])...),
-		"two zstd frames": append(zstdOf(t, tarBytes[:half]), zstdOf(t, tarBytes[half:])...),
+		"gzip":            tartest.Gzip(t, tarBytes),
+		"zstd":            tartest.Zstd(t, tarBytes),
+		"two gzip files":  append(tartest.Gzip(t, tarBytes[:half]), tartest.Gzip(t, tarBytes[half:])...),
+		"two zstd frames": append(tartest.Zstd(t, tarBytes[:half]), tartest.Zstd(t, tarBytes[half:])...),
 		"xz":              tartest.XZ(t, tarBytes, 0),
 	} {
 		tree, err := openBytes(archive)

@@ -3,8 +3,6 @@
 package tests
 
 import (
-	"archive/tar"
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kheadersfs/kheadersfs/tests/need"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // TestLs compares the listing with tar's, and what -l shows with stat(1).
@@ -97,14 +96,9 @@ func TestCat(t *testing.T) {
 // TestControlCharacters shows no name to a terminal that could control it, and
 // every name to a pipe as it is.
 func TestControlCharacters(t *testing.T) {
-	need.Command(t, "xz")
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	check(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "a\x1b[31m\n.h", Mode: 0o644}))
-	check(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "\x07", Mode: 0o777}))
-	check(t, w.Close())
+	odd := tartest.Tar(t, tartest.File("a\x1b[31m\n.h", ""), tartest.Symlink("l", "\x07"))
 	archive := filepath.Join(worldReadable(t), "odd.tar.xz")
-	check(t, os.WriteFile(archive, need.Filter(t, b.Bytes(), "xz"), 0o644))
+	check(t, os.WriteFile(archive, tartest.XZ(t, odd, 0), 0o644))
 	if stdout, _, status := run(t, "ls", archive); status != 0 || stdout != "a\x1b[31m\n.h\nl\n" {
 		t.Errorf("exit status %d, %q", status, stdout)
 	}

@@ -3,10 +3,8 @@
 package cache
 
 import (
-	"archive/tar"
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,11 +15,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ulikunitz/xz"
-
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/source"
 	"github.com/kheadersfs/kheadersfs/tests/need"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 const otherUser = 65534
@@ -38,38 +35,26 @@ func needRoot(t testing.TB) {
 	need.That(t, os.Geteuid() == 0, "root")
 }
 
-// archives are made once. Each has four files that can't be compressed, so that each
-// file fills a block.
-var archives = [2]func() []byte{
-	sync.OnceValue(func() []byte { return makeArchive(0) }),
-	sync.OnceValue(func() []byte { return makeArchive(1) }),
-}
+// archives are made by the first test that wants them.
+var archives [2][]byte
 
-func makeArchive(seed byte) []byte {
-	var b bytes.Buffer
-	x, err := xz.NewWriter(&b)
-	w := tar.NewWriter(x)
-	rnd := rand.NewChaCha8([32]byte{seed})
-	for i := range 4 {
-		data := make([]byte, 100_000)
-		rnd.Read(data)
-		err = errors.Join(err, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("./d/%d.h", i), Size: int64(len(data)), Mode: 0o644}))
-		_, writeErr := w.Write(data)
-		err = errors.Join(err, writeErr)
-	}
-	if err := errors.Join(err, w.Close(), x.Close()); err != nil {
-		panic(err)
-	}
-	return b.Bytes()
-}
-
-// archiveOf returns the path of one of the two archives, and its SHA-256.
+// archiveOf returns the path of one of two archives, and its SHA-256. Each has four
+// files that can't be compressed, so that each file fills a block.
 func archiveOf(t testing.TB, which int) (path string, hash [32]byte) {
 	t.Helper()
-	b := archives[which]()
+	if archives[which] == nil {
+		rnd := rand.NewChaCha8([32]byte{byte(which)})
+		var members []tartest.Member
+		for i := range 4 {
+			data := make([]byte, 100_000)
+			rnd.Read(data)
+			members = append(members, tartest.File(fmt.Sprintf("./d/%d.h", i), string(data)))
+		}
+		archives[which] = tartest.XZ(t, tartest.Tar(t, members...), 0)
+	}
 	path = filepath.Join(t.TempDir(), "archive.tar.xz")
-	must(t, os.WriteFile(path, b, 0o644))
-	return path, sha256.Sum256(b)
+	must(t, os.WriteFile(path, archives[which], 0o644))
+	return path, sha256.Sum256(archives[which])
 }
 
 // warnings are what a Cache has passed to warn.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // On a machine of these files, find takes the one called want, or fails.
@@ -94,11 +96,11 @@ func contentOf(t *testing.T, name, content string, archive []byte) []byte {
 		module := moduleOf(archive).bytes()
 		switch filepath.Ext(name) {
 		case ".gz":
-			return gzipOf(t, module)
+			return tartest.Gzip(t, module)
 		case ".xz":
 			return xzOf(t, module)
 		case ".zst":
-			return zstdOf(t, module)
+			return tartest.Zstd(t, module)
 		}
 		return module
 	case "cut":

@@ -5,6 +5,8 @@ package source
 import (
 	"bytes"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 func objects(f *testing.F) [][]byte {
@@ -32,18 +34,18 @@ func FuzzRead(f *testing.F) {
 		f.Add(object)
 		f.Add(append(object, signature...))
 		f.Add(xzOf(f, object))
-		f.Add(gzipOf(f, object))
-		f.Add(zstdOf(f, object))
-		f.Add(zbootOf(gzipOf(f, object)))
+		f.Add(tartest.Gzip(f, object))
+		f.Add(tartest.Zstd(f, object))
+		f.Add(zbootOf(tartest.Gzip(f, object)))
 	}
-	f.Add(gzipOf(f, image))
-	f.Add(zbootOf(zstdOf(f, image)))
+	f.Add(tartest.Gzip(f, image))
+	f.Add(zbootOf(tartest.Zstd(f, image)))
 	f.Add(zbootOf(xzOf(f, image)))
 	f.Add(peOf(".text", ".linux"))
 	tar := packed(f, want, "xz", "-d")
 	f.Add(tar)
-	f.Add(gzipOf(f, tar))
-	f.Add(zstdOf(f, tar))
+	f.Add(tartest.Gzip(f, tar))
+	f.Add(tartest.Zstd(f, tar))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<16 {
 			return

@@ -3,9 +3,7 @@
 package source
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -14,10 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
-
 	"github.com/kheadersfs/kheadersfs/tests/need"
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // run runs a command in a directory.
@@ -61,45 +57,18 @@ func write(t testing.TB, name string, data []byte) string {
 
 func xzOf(t testing.TB, data []byte) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	w, err := xz.NewWriter(&b)
-	must(t, err)
-	_, err = w.Write(data)
-	must(t, err)
-	must(t, w.Close())
-	return b.Bytes()
-}
-
-func gzipOf(t testing.TB, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, err := w.Write(data)
-	must(t, err)
-	must(t, w.Close())
-	return b.Bytes()
-}
-
-func zstdOf(t testing.TB, data []byte) []byte {
-	t.Helper()
-	w, err := zstd.NewWriter(nil)
-	must(t, err)
-	return w.EncodeAll(data, nil)
+	return tartest.XZ(t, data, 0)
 }
 
 // archive returns a small .tar.xz. The marker makes it another one.
 func archive(t testing.TB, marker string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
+	var members []tartest.Member
 	for i := range 20 {
 		body := strings.Repeat(fmt.Sprintf("#define %s_%d\n", marker, i), 30)
-		must(t, w.WriteHeader(&tar.Header{Name: fmt.Sprintf("./include/%d.h", i), Mode: 0o644, Size: int64(len(body))}))
-		_, err := w.Write([]byte(body))
-		must(t, err)
+		members = append(members, tartest.File(fmt.Sprintf("./include/%d.h", i), body))
 	}
-	must(t, w.Close())
-	return xzOf(t, b.Bytes())
+	return tartest.XZ(t, tartest.Tar(t, members...), 0)
 }
 
 // An elfFile is written by hand where no assembler makes what a test wants: a

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // imageOf is an uncompressed kernel image with an archive in it.
@@ -56,17 +58,17 @@ func TestImages(t *testing.T) {
 	vmlinux.kind, vmlinux.addr = 2, 1<<20
 	vmlinux.start, vmlinux.end = vmlinux.start+1<<20, vmlinux.end+1<<20
 	for name, test := range map[string]struct{ file, unpacked []byte }{
-		"Image.gz":           {gzipOf(t, image), image},
-		"Image.zst":          {zstdOf(t, image), image},
+		"Image.gz":           {tartest.Gzip(t, image), image},
+		"Image.zst":          {tartest.Zstd(t, image), image},
 		"Image.zst, -22":     {packed(t, image, "zstd", "--ultra", "-22"), image},
 		"Image.xz":           {xzOf(t, image), image},
 		"vmlinux.xz":         {xzOf(t, vmlinux.bytes()), vmlinux.bytes()},
-		"vmlinux.zst":        {zstdOf(t, vmlinux.bytes()), vmlinux.bytes()},
-		"vmlinuz.efi, gzip":  {zbootOf(gzipOf(t, image)), image},
-		"vmlinuz.efi, zstd":  {zbootOf(zstdOf(t, image)), image},
+		"vmlinux.zst":        {tartest.Zstd(t, vmlinux.bytes()), vmlinux.bytes()},
+		"vmlinuz.efi, gzip":  {zbootOf(tartest.Gzip(t, image)), image},
+		"vmlinuz.efi, zstd":  {zbootOf(tartest.Zstd(t, image)), image},
 		"vmlinuz.efi, xz":    {zbootOf(xzOf(t, image)), image},
-		"vmlinuz.efi of ELF": {zbootOf(zstdOf(t, vmlinux.bytes())), vmlinux.bytes()},
-		"RISC-V":             {gzipOf(t, imageOf("RSC\x05", want)), imageOf("RSC\x05", want)},
+		"vmlinuz.efi of ELF": {zbootOf(tartest.Zstd(t, vmlinux.bytes())), vmlinux.bytes()},
+		"RISC-V":             {tartest.Gzip(t, imageOf("RSC\x05", want)), imageOf("RSC\x05", want)},
 		"LoongArch":          {imageOf("\xcd\x23\x82\x81", want), imageOf("\xcd\x23\x82\x81", want)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,10 +83,10 @@ func TestTars(t *testing.T) {
 	tar := packed(t, archive(t, "A"), "xz", "-d")
 	for name, file := range map[string][]byte{
 		".tar":     tar,
-		".tar.gz":  gzipOf(t, tar),
-		".tar.zst": zstdOf(t, tar),
+		".tar.gz":  tartest.Gzip(t, tar),
+		".tar.zst": tartest.Zstd(t, tar),
 		// No more is decompressed than shows that it is a tar.
-		"cut .tar.gz": gzipOf(t, bytes.Repeat(tar, 100))[:3000],
+		"cut .tar.gz": tartest.Gzip(t, bytes.Repeat(tar, 100))[:3000],
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, err := Read(bytes.NewReader(file), int64(len(file)))
@@ -96,7 +98,7 @@ func TestTars(t *testing.T) {
 	if _, err := Read(bytes.NewReader(bad), int64(len(bad))); err == nil || !strings.HasPrefix(err.Error(), "neither a .tar.xz") {
 		t.Errorf("a tar with a wrong checksum: %v", err)
 	}
-	big := write(t, filepath.Join(t.TempDir(), "big.tar.gz"), gzipOf(t, tar))
+	big := write(t, filepath.Join(t.TempDir(), "big.tar.gz"), tartest.Gzip(t, tar))
 	must(t, os.Truncate(big, MaxArchive+1)) // sparse
 	if _, err := Open(big); err == nil || err.Error() != big+": size exceeds 128 MiB" {
 		t.Errorf("a large .tar.gz: %v", err)
@@ -118,11 +120,11 @@ func TestFormats(t *testing.T) {
 		{[]byte("PK\x03\x04"), "a zip archive", "make a .tar.xz"},
 		{[]byte("BZh91AY"), "a bzip2 file", "bunzip2 FILE"},
 		{[]byte("\x02\x21\x4c\x18"), "an lz4 file", "lz4 -d FILE"},
-		{gzipOf(t, bzImage), "compressed: it holds a bzImage, which is a compressed kernel image", "decompress it; then scripts/"},
-		{gzipOf(t, gzipOf(t, imageOf("ARM\x64", want))), "compressed twice: it holds a gzip file", "decompress it once"},
+		{tartest.Gzip(t, bzImage), "compressed: it holds a bzImage, which is a compressed kernel image", "decompress it; then scripts/"},
+		{tartest.Gzip(t, tartest.Gzip(t, imageOf("ARM\x64", want))), "compressed twice: it holds a gzip file", "decompress it once"},
 		{zbootOf([]byte("\x02\x21\x4c\x18")), "an EFI zboot image that holds an lz4 file", "tail -c +8193 FILE | head -c 4"},
 		{zbootOf([]byte("?")), "an EFI zboot image of an unknown compression", "tail -c +8193 FILE | head -c 1"},
-		{zbootOf(gzipOf(t, zbootOf(gzipOf(t, want)))), "compressed, and neither a tar archive, nor a kernel module, nor a kernel image", ""},
+		{zbootOf(tartest.Gzip(t, zbootOf(tartest.Gzip(t, want)))), "compressed, and neither a tar archive, nor a kernel module, nor a kernel image", ""},
 		{zbootOf(want), "compressed, and neither a tar archive, nor a kernel module, nor a kernel image", ""},
 		{peOf(".text"), "neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image", ""},
 	} {
@@ -137,7 +139,7 @@ func TestFormats(t *testing.T) {
 // Numbers in headers that lead anywhere are refused.
 func TestDamagedImages(t *testing.T) {
 	want := archive(t, "A")
-	for _, whole := range [][]byte{zbootOf(gzipOf(t, imageOf("ARM\x64", want))), peOf(".text", ".linux")} {
+	for _, whole := range [][]byte{zbootOf(tartest.Gzip(t, imageOf("ARM\x64", want))), peOf(".text", ".linux")} {
 		for n := range min(len(whole), 512) {
 			bad := bytes.Clone(whole)
 			copy(bad[n:], "\xff\xff\xff\xff")
@@ -147,7 +149,7 @@ func TestDamagedImages(t *testing.T) {
 			_, _ = Read(bytes.NewReader(whole[:n]), int64(n))
 		}
 	}
-	cut := zbootOf(gzipOf(t, imageOf("ARM\x64", want)))[:8200]
+	cut := zbootOf(tartest.Gzip(t, imageOf("ARM\x64", want)))[:8200]
 	if _, err := Read(bytes.NewReader(cut), int64(len(cut))); err == nil || !strings.HasPrefix(err.Error(), "cut short: the kernel in the EFI zboot image ends at ") {
 		t.Errorf("a zboot image cut short: %v", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
 
 // signature is what a signed module ends in (kernel/module_signature.h).
@@ -54,16 +56,16 @@ func TestRead(t *testing.T) {
 		{"archive called module.ko.gz", want, KindArchive, nil},
 		{"kheaders.ko", plain, KindModule, nil},
 		{"module called foo.tar.xz", plain, KindModule, nil},
-		{"kheaders.ko.gz", gzipOf(t, plain), KindModule, plain},
+		{"kheaders.ko.gz", tartest.Gzip(t, plain), KindModule, plain},
 		{"kheaders.ko.xz", xzOf(t, plain), KindModule, plain},
-		{"kheaders.ko.zst", zstdOf(t, plain), KindModule, plain},
+		{"kheaders.ko.zst", tartest.Zstd(t, plain), KindModule, plain},
 		{"packed module called foo.ko", xzOf(t, plain), KindModule, plain},
 		{"stripped.ko", stripped.bytes(), KindModule, nil},
-		{"stripped.ko.zst", zstdOf(t, stripped.bytes()), KindModule, stripped.bytes()},
+		{"stripped.ko.zst", tartest.Zstd(t, stripped.bytes()), KindModule, stripped.bytes()},
 		{"signed.ko", signed, KindModule, nil},
 		{"signed.ko.xz", xzOf(t, signed), KindModule, signed},
 		{"signed stripped.ko", append(stripped.bytes(), signature...), KindModule, nil},
-		{"signature behind the packed module.ko.gz", append(gzipOf(t, plain), gzipOf(t, []byte(signature))...), KindModule, plain},
+		{"signature behind the packed module.ko.gz", append(tartest.Gzip(t, plain), tartest.Gzip(t, []byte(signature))...), KindModule, plain},
 		{"Image", image("ARM\x64"), KindImage, nil},
 		{"Image of RISC-V", image("RSC\x05"), KindImage, nil},
 	} {
@@ -122,13 +124,13 @@ func TestOpenRefuses(t *testing.T) {
 		"module":        {module, errNoHeaders.Error()},
 		"module.xz":     {xzOf(t, module), errNoHeaders.Error()},
 		"only ELF":      {[]byte("\x7fELF"), errNoHeaders.Error()},
-		"text.gz":       {gzipOf(t, []byte("text")), unpacked},
-		"text.zst":      {zstdOf(t, []byte("text")), unpacked},
-		"nothing.gz":    {gzipOf(t, nil), unpacked},
-		"nothing.zst":   {zstdOf(t, nil), unpacked},
-		"archive.gz":    {gzipOf(t, archive(t, "A")), "compressed twice: it holds an xz file"},
-		"cut.gz":        {gzipOf(t, module)[:100], "unexpected EOF"},
-		"cut.zst":       {zstdOf(t, module)[:50], "unexpected EOF"},
+		"text.gz":       {tartest.Gzip(t, []byte("text")), unpacked},
+		"text.zst":      {tartest.Zstd(t, []byte("text")), unpacked},
+		"nothing.gz":    {tartest.Gzip(t, nil), unpacked},
+		"nothing.zst":   {tartest.Zstd(t, nil), unpacked},
+		"archive.gz":    {tartest.Gzip(t, archive(t, "A")), "compressed twice: it holds an xz file"},
+		"cut.gz":        {tartest.Gzip(t, module)[:100], "unexpected EOF"},
+		"cut.zst":       {tartest.Zstd(t, module)[:50], "unexpected EOF"},
 		"header.gz":     {[]byte("\x1f\x8b"), "unexpected EOF"},
 		"header.zst":    {[]byte("\x28\xb5\x2f\xfd"), "unexpected EOF"},
 	} {
@@ -165,7 +167,7 @@ func TestBombs(t *testing.T) {
 		want string
 		most uint64 // bytes of memory
 	}{
-		{"zeros.gz", gzipOf(t, zeros), noModule, 1 << 20},
+		{"zeros.gz", tartest.Gzip(t, zeros), noModule, 1 << 20},
 		{"zeros.zst", packed(t, zeros, "zstd"), noModule, 32 << 20},
 		{"ELF.xz", append(xzOf(t, moduleOf(nil).bytes()), behind...), "unpacked size exceeds 256 MiB", 1 << 20},
 		{"a window of 128 MiB.zst", []byte(frame + "\x00\x88\x01\x00\x00"), noModule, 160 << 20},

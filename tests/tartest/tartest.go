@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package tartest makes the archives that tests read: a tar of any members, good
-// and bad ones, and an .xz of it. A test says what is in an archive in one line:
+// and bad ones, and what compresses it. A test says what is in an archive in one line:
 //
 //	tartest.Tar(t, tartest.Dir("d"), tartest.File("d/f", "text"), tartest.Hardlink("h", "d/f"))
 package tartest
@@ -9,12 +9,14 @@ package tartest
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
@@ -180,6 +182,31 @@ func XZWith(t testing.TB, data []byte, config xz.WriterConfig) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// Gzip returns data as .gz.
+func Gzip(t testing.TB, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(data)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// Zstd returns data as one frame of .zst.
+func Zstd(t testing.TB, data []byte) []byte {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.EncodeAll(data, nil)
 }
 
 // Text returns n bytes that look like a header; the same for the same seed.
