@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/demo.sh
+# usage: tests/demo.sh [PROGRAM]
 #
 # The main job, from a header tree to a compiled file: makes a headers archive
 # from Debian's package of headers, mounts it, compiles against it, unmounts.
@@ -9,13 +9,21 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-kheadersfs=$PWD/bin/kheadersfs
+kheadersfs=${1:-$PWD/bin/kheadersfs}
 unmount=umount
 [ "$(id -u)" = 0 ] || unmount='fusermount3 -u'
 dir='' mnt=''
+# server prints the process that has the mount point among its arguments.
+server() {
+  for process in /proc/[0-9]*; do
+    if tr '\0' '\n' 2>/dev/null <"$process/cmdline" | grep -qxF "$mnt"; then echo "$process"; fi
+  done
+}
 cleanup() {
   cd /
   if [ -n "$mnt" ] && mountpoint -q "$mnt"; then $unmount "$mnt"; fi
+  # It may be writing its cache file.
+  while [ -n "$mnt" ] && [ -n "$(server)" ]; do sleep 0.1; done
   if [ -n "$dir" ]; then rm -rf --one-file-system "$dir"; fi
 }
 trap cleanup EXIT
@@ -67,13 +75,7 @@ start=$(now)
 tar -xf "$dir/kheaders.tar.xz" -C "$dir/unpacked"
 took "tar -xf, what every tool does without it" "$start"
 echo "  on disk then: $(du -sm "$dir/unpacked" | cut -f 1) MB, in $(find "$dir/unpacked" | wc -l) files and directories"
-# The server of this mount is the process that has the mount point among its arguments.
-for process in /proc/[0-9]*; do
-  if tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qxF "$mnt"; then
-    echo "  memory of kheadersfs instead: $(awk '/VmRSS/ { print int($2 / 1024) }' "$process/status") MB"
-    break
-  fi
-done
+echo "  memory of kheadersfs instead: $(awk '/VmRSS/ { print int($2 / 1024) }' "$(server)/status") MB"
 
 $unmount "$mnt"
 echo "Unmounted."
