@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,8 +41,10 @@ func TestInfo(t *testing.T) {
 	names, err := exec.Command("tar", "-tf", archive).Output()
 	check(t, err)
 	robot := strings.Fields(strings.Split(string(list), "\n")[1])
+	blocks, err := strconv.ParseFloat(robot[2], 64) // more than one by a newer xz
+	check(t, err)
 	for key, want := range map[string]any{
-		"path": archive, "kind": "archive", "check": "CRC64", "offset": 0., "streams": 1., "blocks": 1.,
+		"path": archive, "kind": "archive", "check": "CRC64", "offset": 0., "streams": 1., "blocks": blocks,
 		"entries": float64(strings.Count(string(names), "\n") + 1), // and the top directory
 	} {
 		if info[key] != want {

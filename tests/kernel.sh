@@ -50,6 +50,8 @@ unpack() {
     mv "$root.part" "$root"
   fi
 
+  # Since Debian 13 packages know that /lib is a link.
+  [ -e "$root/lib" ] || ln -s usr/lib "$root/lib"
   # The headers name each other by where they would be installed.
   makefile=$root/usr/src/linux-headers-$release/Makefile build=$root/lib/modules/$release/build
   grep -q "^include $root/usr/src/" "$makefile" || sed -i "s,^include .*/usr/src/,include $root/usr/src/," "$makefile"
