@@ -25,7 +25,8 @@ boot() { # KERNEL
   release=$(basename "$1")
   modules=/lib/modules/$release
   mkdir -p "$modules/kernel"
-  cp -a "$1$modules"/{modules.[bo]*,build} "$modules"
+  cp -a "$1$modules"/modules.[bo]* "$modules"
+  ln -s "$(readlink -f "$1$modules/build")" "$modules/build"
   find "$1$modules" -name 'dummy.ko*' -exec cp {} "$modules/kernel" \;
   depmod "$release"
 }
