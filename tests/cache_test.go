@@ -22,7 +22,7 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// cacheDir is a directory for cache files that isn't there yet.
+// cacheDir returns a directory for cache files, which does not exist yet.
 func cacheDir(t testing.TB) string { return filepath.Join(worldReadable(t), "cache") }
 
 func namesIn(dir string) (names []string) {
@@ -48,7 +48,7 @@ func cacheFile(t testing.TB, dir string, pid int) (file string) {
 	return file
 }
 
-// openFiles are those that a process has open.
+// openFiles returns the files that a process has open.
 func openFiles(pid int) (paths []string) {
 	fds := fmt.Sprintf("/proc/%d/fd", pid)
 	for _, fd := range namesIn(fds) {
@@ -58,7 +58,7 @@ func openFiles(pid int) (paths []string) {
 	return paths
 }
 
-// inodesOf returns what Lstat tells of all files, as a mount's own answers.
+// inodesOf returns the inode of each file, as lstat(2) on the mount gives it.
 func inodesOf(t testing.TB, root string) map[string]uint64 {
 	t.Helper()
 	all := map[string]uint64{}
@@ -108,8 +108,8 @@ func TestCache(t *testing.T) {
 	steady(second)
 }
 
-// TestCacheAsSource has the file taken for an archive by each command, and read by
-// other programs, which find nothing wrong with it.
+// TestCacheAsSource gives a cache file as SOURCE to each command, and to other
+// programs that read .tar.zst.
 func TestCacheAsSource(t *testing.T) {
 	need.Command(t, "zstd", "tar", "bsdtar", "python3", "busybox", "bash", "diff")
 	dir, tree := cacheDir(t), smallTree(t)
@@ -165,8 +165,8 @@ func TestCacheAsSource(t *testing.T) {
 	}
 }
 
-// TestCacheOff has nothing written or read where there is to be no cache, or where
-// there is no need of one.
+// TestCacheOff checks that no cache file is written or read with --no-cache, and for
+// archives that need none.
 func TestCacheOff(t *testing.T) {
 	needMounts(t)
 	archive := smallArchive(t)
@@ -195,7 +195,8 @@ func TestCacheOff(t *testing.T) {
 	}
 }
 
-// TestCacheUnmountAtOnce leaves a whole file or none, and no process.
+// TestCacheUnmountAtOnce unmounts before the cache file is written: it is whole or
+// not there, and the process ends.
 func TestCacheUnmountAtOnce(t *testing.T) {
 	archive := stockArchive(t)
 	for _, pause := range []time.Duration{0, 50 * time.Millisecond, 300 * time.Millisecond} {
@@ -217,8 +218,8 @@ func TestCacheUnmountAtOnce(t *testing.T) {
 	}
 }
 
-// TestCacheStopAtOnce has a signal detach the mount and the file be finished
-// nevertheless, without a word about files that are open.
+// TestCacheStopAtOnce sends a signal before the cache file is written: the mount is
+// detached, the file is finished, and nothing is said about open files.
 func TestCacheStopAtOnce(t *testing.T) {
 	dir := cacheDir(t)
 	mnt, log, wait := serve(t, stockArchive(t), "--cache-dir", dir)

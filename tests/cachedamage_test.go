@@ -45,7 +45,7 @@ func checkAnew(t testing.TB, file string) {
 	}
 }
 
-// filled returns a stock archive of one's own, with its cache file.
+// filled returns a copy of the stock archive, with its cache file.
 func filled(t testing.TB) (archive, dir, file string) {
 	t.Helper()
 	archive, dir = filepath.Join(worldReadable(t), "archive.tar.xz"), cacheDir(t)
@@ -56,7 +56,7 @@ func filled(t testing.TB) (archive, dir, file string) {
 	return archive, dir, file
 }
 
-// TestCacheDamagedBefore mounts with a file that is damaged already.
+// TestCacheDamagedBefore mounts when the cache file is damaged already.
 func TestCacheDamagedBefore(t *testing.T) {
 	tree, dir := smallTree(t), cacheDir(t)
 	archive := pack(t, tree)
@@ -72,8 +72,8 @@ func TestCacheDamagedBefore(t *testing.T) {
 	checkAnew(t, file)
 }
 
-// TestCacheDamagedLater has a file damaged while a mount is there that has written
-// it, and one that has found it: both go on to have the right bytes.
+// TestCacheDamagedLater damages a cache file under the mount that wrote it and under
+// one that found it: both still read the right bytes.
 func TestCacheDamagedLater(t *testing.T) {
 	want := stockTree(t)
 	archive, dir, file := filled(t)

@@ -98,9 +98,9 @@ print(b.dump_func("prog").hex())
 	})
 }
 
-// sameForBoth has a client give the same answer for the mount and for a tree
-// that tar has unpacked, and none for an empty directory: then it is this tree
-// that it has read.
+// sameForBoth checks that a client gives the same answer for the mount and for a tree
+// that tar has unpacked. It must fail for an empty directory, which shows that it reads
+// the tree it is given.
 func sameForBoth(t *testing.T, client func(tree string, args ...string) (string, error)) {
 	t.Helper()
 	needMounts(t)

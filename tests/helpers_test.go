@@ -208,7 +208,7 @@ func runCmd(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// mountpoint makes a directory that is unmounted at the end, come what may.
+// mountpoint makes a directory that is unmounted when the test ends, also if it fails.
 func mountpoint(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(worldReadable(t), "mnt")
@@ -274,8 +274,7 @@ func rss(t testing.TB, pid int, field string) int {
 	return kib
 }
 
-// waitGone waits for the end of a process that is not our child. One that its
-// parent hasn't asked for yet has ended too.
+// waitGone waits for the end of a process that is not our child. A zombie has ended.
 func waitGone(t testing.TB, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("the end of process %d", pid), func() bool {
@@ -285,8 +284,7 @@ func waitGone(t testing.TB, pid int) {
 	})
 }
 
-// eventually waits until ok, on the slowest machine: only what never happens takes ten
-// minutes.
+// eventually waits until ok. Ten minutes are enough on the slowest machine.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for start := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {

@@ -149,8 +149,8 @@ func TestPackedLocality(t *testing.T) {
 	}
 }
 
-// TestPackedIsOrdinary has all readers of tar take the archive without a word,
-// from the file and from a pipe, and make the tree that a stock archive makes.
+// TestPackedIsOrdinary unpacks the archive with all readers of tar, from the file and
+// from a pipe: they print nothing, and make the tree that a stock archive makes.
 func TestPackedIsOrdinary(t *testing.T) {
 	need.Command(t, "tar", "bsdtar", "busybox", "python3", "xz", "bash", "diff")
 	archive := packedArchive(t)
@@ -184,7 +184,7 @@ func TestPackedIsOrdinary(t *testing.T) {
 			check(t, output(exec.Command("diff", "-r", "--no-dereference", dir, mnt)))
 		})
 	}
-	// Besides what a stock archive has, it has what the kernel was configured as.
+	// Besides what a stock archive has, it has the kernel's configuration.
 	tree := t.TempDir()
 	check(t, output(exec.Command("cp", "-r", stockTree(t)+"/.", tree)))
 	for _, name := range []string{"auto.conf", "kernel.release"} {

@@ -77,7 +77,7 @@ func TestPackStopped(t *testing.T) {
 	}
 }
 
-// child returns the xz that a process has started, 0 before it has.
+// child returns the xz that a process has started, or 0.
 func child(pid int) int {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range files {

@@ -46,7 +46,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestTree finds everything in a tree that has everything.
+// TestTree compares a mount of the small tree, which has every kind of file.
 func TestTree(t *testing.T) {
 	tree := smallTree(t)
 	for _, format := range []string{"gnu", "pax", "ustar", "oldgnu"} {
@@ -55,7 +55,7 @@ func TestTree(t *testing.T) {
 			check(t, output(exec.Command("tar", "-C", tree, "--format="+format, "-cJf", archive, ".")))
 			mnt := mount(t, archive)
 			compareTrees(t, mnt, tree)
-			// A link to nowhere is beyond TestFS.
+			// testing/fstest.TestFS cannot handle a dangling link.
 			include := os.DirFS(filepath.Join(mnt, "include"))
 			if err := fstest.TestFS(include, "linux/kconfig.h", "hard.h", "generated/link.h"); err != nil {
 				t.Error(err)
@@ -87,8 +87,8 @@ func TestInodes(t *testing.T) {
 	}
 }
 
-// TestReaders has many processes' worth of readers at once on a program that
-// looks for data races, with one processor and with all.
+// TestReaders reads with many goroutines at once from a program built to find data
+// races, on one processor and on all.
 func TestReaders(t *testing.T) {
 	needMounts(t)
 	need.Command(t, "gcc")
@@ -123,7 +123,7 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-// TestUses does what people do with a tree.
+// TestUses runs the programs that people run on a tree.
 func TestUses(t *testing.T) {
 	tree := smallTree(t)
 	mnt := mount(t, pack(t, tree))
@@ -153,7 +153,7 @@ func TestUses(t *testing.T) {
 		}
 	})
 	t.Run("overlay", func(t *testing.T) {
-		// One over another: as a container on a container's host has it.
+		// An overlay over an overlay, as in a container on a container's host.
 		lower := mnt
 		for range 2 {
 			dir, work := t.TempDir(), t.TempDir()
@@ -197,8 +197,8 @@ func TestUses(t *testing.T) {
 	})
 }
 
-// TestReadOnly tries everything that modifies, on the mount as it is and after
-// root has had it remounted read-write, which FUSE lets through.
+// TestReadOnly tries every system call that modifies, on the mount as it is and after
+// root has remounted it read-write, which FUSE allows.
 func TestReadOnly(t *testing.T) {
 	mnt := mount(t, pack(t, smallTree(t)))
 	file, dir := filepath.Join(mnt, "include/linux/types.h"), filepath.Join(mnt, "void")

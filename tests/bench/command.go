@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// limit is how long a single measurement may take. A subject that takes longer
-// isn't asked for it again.
+// limit is how long a single measurement may take. A subject that takes longer is not
+// measured again.
 const limit = 20 * time.Second
 
 var errTooLong = fmt.Errorf("> %.0f s", limit.Seconds())
@@ -79,7 +79,7 @@ func atOnce(n int, do func(i int) error) (time.Duration, error) {
 	return time.Since(start), all
 }
 
-// poll asks until the answer is yes, or the limit is over.
+// poll calls a function until it returns true, for at most limit.
 func (b *bench) poll(every time.Duration, answer func() bool) error {
 	for start := time.Now(); !answer(); time.Sleep(every) {
 		switch {

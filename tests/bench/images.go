@@ -25,7 +25,7 @@ const (
 	emptyMount   = "empty go-fuse mount"
 )
 
-// A candidate becomes a subject if it can be made on this machine.
+// A candidate is a subject that this machine may not be able to make.
 type candidate struct {
 	name string
 	make func() (*subject, error)

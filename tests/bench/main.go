@@ -5,8 +5,8 @@
 // It needs root and the root of the repository as its working directory;
 // tests/bench.sh calls it.
 //
-// All subjects take turns, so that what else the machine does meets all of
-// them, and a ratio is taken within a round.
+// The subjects are measured in turn, in rounds, so that other load on the machine
+// affects all of them. Ratios are taken within a round.
 package main
 
 import (
@@ -62,8 +62,8 @@ func main() {
 	}
 }
 
-// all measures everything and prints it. Nothing is left behind, whatever
-// happens.
+// all measures everything and prints it. It removes all that it made, also after an
+// error.
 func (b *bench) all() (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root, to mount")
@@ -106,7 +106,7 @@ func (b *bench) wanted(row string) bool {
 	return len(b.onlyRows) == 0 || slices.Contains(b.onlyRows, row)
 }
 
-// measure has all subjects go through all rows.
+// measure measures all subjects in all rows.
 func (b *bench) measure(archive string) error {
 	for _, r := range rows() {
 		if err := b.row(r, b.subjects, b.rounds); err != nil {
@@ -119,9 +119,9 @@ func (b *bench) measure(archive string) error {
 	}, b.rounds)
 }
 
-// row has the subjects take turns. One that fails or takes too long is out for
-// the rest of the row. Each round begins with another subject, so that none
-// always follows the same one.
+// row measures the subjects in turn. One that fails or takes too long is left out for
+// the rest of the row. Each round begins with another subject, so that none always
+// follows the same one.
 func (b *bench) row(r row, all []*subject, rounds int) error {
 	if !b.wanted(r.name) {
 		return nil

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// settled is how long after a full read a process has what it is going to keep.
+// settled is how long after a full read the memory of a process no longer changes.
 const settled = 2 * time.Second
 
-// memory notes what a mount takes, in MiB: of the process that serves it, and
-// of the kernel.
+// memory measures the memory of a mount, in MiB: of the process that serves it, and of
+// the kernel.
 func (p pass) memory() error {
 	if p.round == 0 || p.round > few {
 		return nil

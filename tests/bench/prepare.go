@@ -42,8 +42,8 @@ func (b *bench) prepare() (archive string, err error) {
 	return archive, b.makeSubjects(archive)
 }
 
-// makeSubjects makes those subjects that this machine can have, and looks at
-// whether they hold the same files.
+// makeSubjects makes the subjects that this machine can have, and checks that they
+// hold the same files.
 func (b *bench) makeSubjects(archive string) error {
 	want, err := listing(b.tree)
 	if err != nil {

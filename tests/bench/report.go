@@ -87,7 +87,7 @@ gives all four the same loop device. A is compiled as below. Each name in the em
 	return p.err
 }
 
-// machine prints what has measured, and with which versions.
+// machine prints the machine and the versions of what was measured.
 func (b *bench) machine(p *printer) {
 	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	model := "unknown processor"

@@ -38,7 +38,7 @@ const (
 // few is how many rounds count of what takes long.
 const few = 3
 
-// errNoted is about what the tables say themselves.
+// errNoted is returned for what the tables show by themselves.
 var errNoted = errors.New("noted")
 
 // A pass is one subject in one round.
@@ -78,11 +78,11 @@ func rows() []row {
 	}
 }
 
-// lasting is for what is the same before and after unmounting: what tar has
+// lasting marks a subject that is the same before and after unmounting: what tar has
 // unpacked is the tree on the tmpfs.
 func lasting(s *subject) bool { return !s.plain && !s.noFiles }
 
-// note takes in a time, or that it took too long.
+// note records a time, or that it took too long.
 func (p pass) note(column string, took time.Duration, err error) error {
 	c := cell{column, p.s.name}
 	switch {
@@ -131,7 +131,7 @@ func (p pass) mountFour() (err error) {
 	return err
 }
 
-// promising reports that less has not taken too long already.
+// promising reports whether a smaller measurement did not take too long already.
 func (p pass) promising(less string) error {
 	if p.res.over[cell{less, p.s.name}] {
 		return errTooLong

@@ -42,7 +42,7 @@ func newScratch() (dir string, err error) {
 // removeScratch unmounts everything below the directory, waits for the servers,
 // and removes it. It removes nothing as long as anything is mounted there.
 func removeScratch(dir string) error {
-	// The name is ours alone, so what has it among its arguments is a server of ours.
+	// The name is unique: a process with it among its arguments is a server of ours.
 	pids := servers(dir)
 	mounts, err := mountsBelow(dir)
 	if err != nil {
@@ -123,7 +123,7 @@ func waitGone(pids []int) {
 func unmount(dir string) error {
 	pids := servers(dir)
 	var err error
-	// A process that was killed may still be on its way out.
+	// A killed process may not have ended yet.
 	for start := time.Now(); time.Since(start) < 2*time.Second; time.Sleep(time.Millisecond) {
 		if err = unix.Unmount(dir, 0); !errors.Is(err, unix.EBUSY) {
 			break

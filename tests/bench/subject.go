@@ -32,8 +32,8 @@ func (b *bench) newMountpoint() (string, error) {
 	return os.MkdirTemp(filepath.Join(b.dir, "mnt"), "")
 }
 
-// mountAt has the tree appear in a directory, and returns the time from the
-// start of the command until a header answers.
+// mountAt mounts a subject on a directory, and returns the time from the start of the
+// command until a header can be read.
 func (b *bench) mountAt(s *subject, dir string) (time.Duration, error) {
 	start := time.Now()
 	if s.tree == "" {
@@ -65,7 +65,7 @@ func (b *bench) mount(s *subject) (dir string, took time.Duration, err error) {
 	return dir, took, err
 }
 
-// place makes the directory in which a subject appears: plain files go to the
+// place makes the directory on which a subject is mounted. Plain files go to the
 // tmpfs.
 func (b *bench) place(s *subject) (string, error) {
 	if s.plain {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// tenfoldRounds all count: the programs are warm by now.
+// tenfoldRounds has no rounds that only warm up: the programs are warm by now.
 const tenfoldRounds = 2
 
 // copies names what is measured of a tree of n copies.
@@ -51,7 +51,7 @@ func (b *bench) tenfold() error {
 }
 
 // tenfoldSubjects makes a tree of n copies, archives and images of it, and
-// removes it. A subject that can't be has no command.
+// removes it. A subject that cannot be made has no command.
 func (b *bench) tenfoldSubjects(n int) ([]*subject, error) {
 	tree := filepath.Join(b.mem, "copies"+strconv.Itoa(n))
 	if err := os.Mkdir(tree, 0o755); err != nil {

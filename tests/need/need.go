@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package need lets tests say what they can't do without. Where that is missing
-// a test is skipped, but never on a CI machine (CI is set there), which has all
-// of it: a skip there would hide that nothing was tested.
+// Package need lets tests say what they require. Where it is missing the test is
+// skipped, except on a CI machine (where CI is set), which has all of it: a skip there
+// would hide that nothing was tested.
 package need
 
 import (
