@@ -55,7 +55,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"/dev/zero", path("m")}, 1, []string{"/dev/zero: not a regular file"}},
 		{[]string{dir, path("m")}, 1, []string{dir + " is a directory", "hint: use it as it is", "pack"}},
 		{[]string{"https://example.org/k.tar.xz", path("m")}, 2, []string{"https://example.org/k.tar.xz is a URL", "hint: download"}},
-		{[]string{path("file"), path("m")}, 1, []string{path("file") + ": neither a .tar.xz archive"}},
+		{[]string{path("file"), path("m")}, 1, []string{path("file") + ": not an archive of headers"}},
 		{[]string{path("cut"), path("m")}, 1, []string{path("cut") + ": xz: ", "cut short"}},
 		{[]string{"--release", "0.0/..", path("m")}, 2, []string{`"0.0/.." is not a kernel release`}},
 		{[]string{"--release=", path("m")}, 2, []string{"--release: the value is empty"}},

@@ -119,7 +119,7 @@ func refuse(r io.ReaderAt, head []byte) error {
 	if hasLinuxSection(r, head) {
 		return &FormatError{"a unified kernel image (UKI)", "objcopy -O binary --only-section=.linux FILE vmlinuz writes the kernel in it"}
 	}
-	return &FormatError{What: "neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image"}
+	return &FormatError{What: "not an archive of headers, a kernel module or a kernel image"}
 }
 
 // refuseUnpacked is refuse for a file that was decompressed.

@@ -99,7 +99,7 @@ func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	bzImage := make([]byte, 4096)
 	copy(bzImage[0x202:], "HdrS")
-	const neither = "neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image"
+	const neither = "not an archive of headers, a kernel module or a kernel image"
 	const unpacked = "compressed, and neither a tar archive, nor a kernel module, nor a kernel image"
 	fifo := filepath.Join(dir, "fifo")
 	must(t, syscall.Mkfifo(fifo, 0o600))

@@ -231,7 +231,7 @@ func TestTreeErrors(t *testing.T) {
 		{"deep", merge(allHeaders, layout{"include/" + strings.Repeat("d/", 70) + "a.h": "a"}), "", "", "DIR/include/" + strings.Repeat("d/", 64) + "d: directories without end"},
 		{"include is a file", layout{"include": "x", "arch/x86/include/a.h": "a"}, "", "", "DIR/include: not a directory"},
 		{"auto.conf is a directory", merge(allHeaders, layout{"include/config/auto.conf": "->../linux"}), "", "", "DIR/include/config/auto.conf: not a file"},
-		{"not an archive", layout{"f": "x"}, "f", "", "DIR/f: neither a .tar.xz archive, nor a kernel module, nor an uncompressed kernel image"},
+		{"not an archive", layout{"f": "x"}, "f", "", "DIR/f: not an archive of headers, a kernel module or a kernel image"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
