@@ -62,7 +62,7 @@ func TestFind(t *testing.T) {
 		// What is there and can't be used is told, and nothing else taken.
 		{"bad sysfs", true, files{sys: "text", proc: "archive", lib + stock: "module"}, " " + sys + ": neither a .tar.xz"},
 		{"empty proc", true, files{proc: "", lib + stock: "module"}, " " + proc + ": the file is empty"},
-		{"bad module in modules.dep", false, files{lib + dep: "x/kheaders.ko:\n", lib + "x/kheaders.ko": "text", lib + stock: "module"}, " " + lib + "x/kheaders.ko: neither a .tar.xz"},
+		{"bad module in modules.dep", false, files{lib + dep: "x/kheaders.ko:\n", lib + "x/kheaders.ko": "text", lib + stock: "module"}, " " + lib + "x/kheaders.ko: not an archive of headers"},
 		{"cut module", false, files{lib + stock: "cut", lib + stock + ".xz": "module"}, " " + lib + stock + ": no kernel headers in it"},
 		{"a directory of its name", false, files{lib + stock + "/x": "", lib + "extra/kheaders.ko": "module"}, " " + lib + stock + ": not a regular file"},
 	} {
