@@ -60,7 +60,7 @@ func TestFind(t *testing.T) {
 		{"only another kernel", true, files{"/lib/modules/6.1.1/" + stock: "module"}, " no headers archive for kernel 6.1.0; tried:"},
 
 		// What is there and can't be used is told, and nothing else taken.
-		{"bad sysfs", true, files{sys: "text", proc: "archive", lib + stock: "module"}, " " + sys + ": neither a .tar.xz"},
+		{"bad sysfs", true, files{sys: "text", proc: "archive", lib + stock: "module"}, " " + sys + ": not an archive of headers"},
 		{"empty proc", true, files{proc: "", lib + stock: "module"}, " " + proc + ": the file is empty"},
 		{"bad module in modules.dep", false, files{lib + dep: "x/kheaders.ko:\n", lib + "x/kheaders.ko": "text", lib + stock: "module"}, " " + lib + "x/kheaders.ko: not an archive of headers"},
 		{"cut module", false, files{lib + stock: "cut", lib + stock + ".xz": "module"}, " " + lib + stock + ": no kernel headers in it"},
