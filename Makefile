@@ -2,6 +2,9 @@
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
+# mount(8) looks for helpers nowhere else.
+SBINDIR ?= $(shell test -L /sbin && echo /usr/sbin || echo /sbin)
+HELPERS := mount.kheadersfs mount.fuse.kheadersfs
 GO      ?= go
 
 VERSION := $(shell cat VERSION)
@@ -29,10 +32,12 @@ install:
 		{ echo 'hint: sudo make install, or make install PREFIX=DIR DESTDIR=DIR' >&2; exit 1; }
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -d -m 0755 $(DESTDIR)$(HEADERS)
+	install -d -m 0755 $(DESTDIR)$(SBINDIR)
+	set -e; for name in $(HELPERS); do ln -sf $(PREFIX)/bin/kheadersfs $(DESTDIR)$(SBINDIR)/$$name; done
 
 .PHONY: uninstall
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs
+	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
 # System packages for test, lint and demo, from Debian; only when missing.

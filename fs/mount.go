@@ -16,11 +16,15 @@ import (
 	"github.com/kheadersfs/kheadersfs/index"
 )
 
+// maxRead is the largest READ, in bytes.
+const maxRead = 128 << 10
+
 // Type is the type of our mounts in /proc/mounts.
 const Type = "fuse.kheadersfs"
 
 // Options say how to mount.
 type Options struct {
+	On          *os.File // the directory, if it was opened (O_PATH, open(2)); else its path is used
 	Source      string   // shown as the source of the mount
 	NoExec      bool     // programs on it may not be executed
 	NoSymfollow bool     // symbolic links are not followed
@@ -44,8 +48,19 @@ type Mounted struct {
 // Root mounts by itself, any other user through fusermount3.
 func Mount(t *index.Tree, dir string, o Options) (*Mounted, error) {
 	s := newServer(t, o.Log)
-	server, err := fuse.NewServer(s, dir, mountOptions(dir, o))
+	at := dir
+	if os.Geteuid() == 0 && !IsHandedOver(dir) {
+		device, err := mountDevice(dir, o)
+		if err != nil {
+			return nil, err
+		}
+		at = fmt.Sprintf("/dev/fd/%d", device)
+	}
+	server, err := fuse.NewServer(s, at, mountOptions(o))
 	if err != nil {
+		if at != dir {
+			Detach(dir)
+		}
 		return nil, err
 	}
 	go server.Serve()
@@ -68,12 +83,15 @@ func Mount(t *index.Tree, dir string, o Options) (*Mounted, error) {
 	return m, nil
 }
 
-func mountOptions(dir string, o Options) *fuse.MountOptions {
+// mountOptions returns the options for go-fuse, and for fusermount3, which mounts for
+// ordinary users.
+func mountOptions(o Options) *fuse.MountOptions {
 	mo := &fuse.MountOptions{
 		Name:       strings.TrimPrefix(Type, "fuse."),
 		FsName:     o.Source,
 		AllowOther: o.AllowOther,
-		Options:    append([]string{"default_permissions"}, o.Data...),
+		Options:    append([]string{"default_permissions"}, o.Data...), // and flags
+		MaxWrite:   maxRead,
 		Debug:      o.Debug,
 		Logger:     o.Log,
 
@@ -87,28 +105,62 @@ func mountOptions(dir string, o Options) *fuse.MountOptions {
 		// Passthrough counts as a layer, and overlayfs accepts two layers at most.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 	}
-	flags := []struct {
-		set  bool
-		flag uintptr
-		word string // for fusermount3
-	}{
-		{true, unix.MS_RDONLY, "ro"},
-		{true, unix.MS_NOSUID, "nosuid"},
-		{true, unix.MS_NODEV, "nodev"},
-		{o.NoExec, unix.MS_NOEXEC, "noexec"},
-		{o.NoSymfollow, unix.MS_NOSYMFOLLOW, "nosymfollow"},
-	}
-	mo.DirectMountStrict = os.Geteuid() == 0 && !IsHandedOver(dir)
-	for _, f := range flags {
-		switch {
-		case !f.set:
-		case mo.DirectMountStrict:
-			mo.DirectMountFlags |= f.flag
-		default:
-			mo.Options = append(mo.Options, f.word)
-		}
+	for _, f := range mountFlags(o) {
+		mo.Options = append(mo.Options, f.word)
 	}
 	return mo
+}
+
+// A mountFlag is a flag of mount(2), and the word for it.
+type mountFlag struct {
+	flag uintptr
+	word string
+}
+
+func mountFlags(o Options) []mountFlag {
+	flags := []mountFlag{{unix.MS_RDONLY, "ro"}, {unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}}
+	if o.NoExec {
+		flags = append(flags, mountFlag{unix.MS_NOEXEC, "noexec"})
+	}
+	if o.NoSymfollow {
+		flags = append(flags, mountFlag{unix.MS_NOSYMFOLLOW, "nosymfollow"})
+	}
+	return flags
+}
+
+// mountDevice mounts on a directory as root. It returns a descriptor of /dev/fuse, by
+// which the mount is served. The mount is on the opened directory, whatever its path has
+// come to mean, as far as /proc tells the kernel which one that is.
+func mountDevice(dir string, o Options) (device int, err error) {
+	device, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: "/dev/fuse", Err: err}
+	}
+	words := []string{
+		fmt.Sprintf("fd=%d", device), "rootmode=40000",
+		fmt.Sprintf("user_id=%d", os.Geteuid()), fmt.Sprintf("group_id=%d", os.Getegid()),
+		fmt.Sprintf("max_read=%d", maxRead), "default_permissions",
+	}
+	if o.AllowOther {
+		words = append(words, "allow_other")
+	}
+	var flags uintptr
+	for _, f := range mountFlags(o) {
+		flags |= f.flag
+	}
+	target := dir
+	if o.On != nil {
+		opened := fmt.Sprintf("/proc/self/fd/%d", o.On.Fd())
+		if _, err := os.Lstat(opened); err == nil {
+			target = opened
+		}
+	}
+	err = unix.Mount(o.Source, target, Type, flags, strings.Join(append(words, o.Data...), ","))
+	if err != nil {
+		unix.Close(device)
+		return -1, err
+	}
+	return device, nil
 }
 
 // IsHandedOver reports whether a mount point is of the form /dev/fd/N, by which

@@ -38,8 +38,11 @@ func flip(t testing.TB, path string, at int64) {
 // checkAnew waits until a cache file has been written again, beside the damaged one.
 func checkAnew(t testing.TB, file string) {
 	t.Helper()
-	dir, name := filepath.Split(file)
-	eventually(t, "a new cache file", func() bool { return slices.Equal(namesIn(dir), []string{name, name + ".bad"}) })
+	dir, name := filepath.Dir(file), filepath.Base(file)
+	eventually(t, "a new cache file", func() bool {
+		hurry(dir)
+		return slices.Equal(namesIn(dir), []string{name, name + ".bad"})
+	})
 	if _, stderr, status := run(t, "verify", file); status != 0 {
 		t.Error(stderr)
 	}

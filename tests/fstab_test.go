@@ -27,7 +27,31 @@ func needMount8(t *testing.T) {
 func TestFstab(t *testing.T) {
 	needMount8(t)
 	archive := smallArchive(t)
-	eachIn(t, "fstab.sh", func(t *testing.T, script []string) {
+	for _, typ := range []string{"kheadersfs", "fuse.kheadersfs"} { // by our helper, and by that of fuse3
+		t.Run(typ, func(t *testing.T) {
+			eachIn(t, "fstab.sh", func(t *testing.T, script []string) {
+				inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+worldReadable(t), "TYPE="+typ)
+			})
+		})
+	}
+}
+
+// TestHelper calls the program as mount(8) does.
+func TestHelper(t *testing.T) {
+	needMount8(t)
+	need.Command(t, "busybox", "nsenter")
+	archive := smallArchive(t)
+	eachIn(t, "helper.sh", func(t *testing.T, script []string) {
+		inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+worldReadable(t))
+	})
+}
+
+// TestReplaceable refuses as root to mount where another user decides what the mount point
+// is.
+func TestReplaceable(t *testing.T) {
+	needMount8(t)
+	archive := smallArchive(t)
+	eachIn(t, "replaceable.sh", func(t *testing.T, script []string) {
 		inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+worldReadable(t))
 	})
 }

@@ -218,6 +218,9 @@ func mountpoint(t testing.TB) string {
 		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
 		}
 		if pid != 0 {
+			if t.Failed() { // its mount may lie in a namespace that it keeps alive
+				unix.Kill(pid, unix.SIGKILL)
+			}
 			waitGone(t, pid)
 		}
 	})

@@ -18,6 +18,19 @@ mount --bind "$DIR/fstab" /etc/fstab
 mknod -m 666 "$DIR/fuse" c 10 229
 mount --bind "$DIR/fuse" /dev/fuse
 
+# with_helpers has /sbin lead to the program, for mount(8) and busybox, and to nothing of
+# fuse3.
+with_helpers() {
+  sbin=$(readlink -f /sbin)
+  mkdir "$DIR/sbin" "$DIR/sbin.orig"
+  mount --bind "$sbin" "$DIR/sbin.orig"
+  mount -t tmpfs none "$DIR/sbin"
+  ln -s "$DIR/sbin.orig"/* "$DIR/sbin"
+  rm "$DIR/sbin"/mount.fuse*
+  for name in mount.kheadersfs mount.fuse.kheadersfs; do ln -s /usr/local/sbin/kheadersfs "$DIR/sbin/$name"; done
+  mount --bind "$DIR/sbin" "$sbin"
+}
+
 as_user() { setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"; }
 is() { [ "$1" = "$2" ] || { echo "$1 instead of $2"; exit 1; }; }
 fails() { if "$@"; then echo "succeeds: $*"; exit 1; fi; }

@@ -21,7 +21,7 @@ Without SOURCE, or with auto, none or kheaders in its place, it finds them in
 
 const overviewEnd = `
 Unmount with umount MOUNTPOINT; if you are not root, fusermount3 -u MOUNTPOINT.
-In /etc/fstab:  kheaders  /usr/src/kheaders  fuse.kheadersfs  nofail  0  0
+In /etc/fstab:  kheaders  /usr/src/kheaders  kheadersfs  nofail  0  0
 Exit status: 0 done, 1 failed, 2 wrong usage.
 `
 

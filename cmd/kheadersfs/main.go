@@ -18,6 +18,9 @@ import (
 var version, commit string
 
 func main() {
+	if isHelper(os.Args[0]) {
+		os.Exit(runHelper(os.Args, os.Stdout, os.Stderr))
+	}
 	err := dispatch(os.Args[1:], os.Stdout, os.Stderr)
 	os.Exit(report(err, os.Stderr))
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kheadersfs/kheadersfs/fs"
+	"github.com/kheadersfs/kheadersfs/index"
+	"github.com/kheadersfs/kheadersfs/index/cache"
 	"github.com/kheadersfs/kheadersfs/index/source"
 )
 
@@ -45,6 +47,7 @@ func defineMount(flags *pflag.FlagSet) func(*call) error {
 	options := flags.StringArrayP("options", "o", nil, "mount `OPTIONS`, as in /etc/fstab")
 	flags.IntVar(&c.readyFD, "ready-fd", -1, "")
 	flags.Lookup("ready-fd").Hidden = true
+	fake := flags.Bool("fake", false, "do everything but mount")
 	flags.Bool("version", false, "print version, commit and Go version")
 	return func(call *call) error {
 		if err := c.applyOptions(words, *options); err != nil {
@@ -55,12 +58,16 @@ func defineMount(flags *pflag.FlagSet) func(*call) error {
 			if err := c.checkOperands(call.named); err != nil {
 				return err
 			}
-			if !c.foreground {
+			if !c.foreground && !*fake {
 				return background(call.args, c.mountpoint)
 			}
 		}
 		logger := newLogger(call.stderr)
-		m, err := mount(c, logger)
+		r, err := prepare(c, logger)
+		if err != nil || *fake {
+			return err
+		}
+		m, err := r.mount(c, logger)
 		if err != nil {
 			return err
 		}
@@ -100,8 +107,17 @@ func newLogger(w io.Writer) *log.Logger {
 	return log.New(w, "kheadersfs: ", log.Lmsgprefix)
 }
 
-// mount does everything up to a mount that answers.
-func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
+// A ready is a tree that can be mounted.
+type ready struct {
+	source string // as /proc/mounts is to show it
+	dir    string // absolute, without symbolic links
+	tree   *index.Tree
+	kept   *cache.Cache
+	step   func(format string, args ...any) // logs the step that has just been done
+}
+
+// prepare does everything up to mounting itself.
+func prepare(c *mountConfig, logger *log.Logger) (*ready, error) {
 	// Until the mount answers, collecting garbage is a waste of time, unless
 	// there is much of it.
 	debug.SetGCPercent(-1)
@@ -114,10 +130,11 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 		}
 		clock = time.Now()
 	}
-	dir, err := prepareMountpoint(c.mountpoint)
+	dir, on, err := c.prepareMountpoint()
 	if err != nil {
 		return nil, err
 	}
+	on.Close()
 	if err := checkFUSE(dir); err != nil {
 		return nil, err
 	}
@@ -151,17 +168,28 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if !isFind(shown) {
 		shown = a.Path
 	}
+	return &ready{shown, dir, t, kept, step}, nil
+}
+
+// mount returns when the mount answers.
+func (r *ready) mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	// From here on a signal must not leave a mount behind that nobody serves.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	// Another process that started at the same time may have mounted already.
-	unlock := lockMountpoint(dir)
+	unlock := lockMountpoint(r.dir)
 	defer unlock()
-	if _, err := prepareMountpoint(dir); err != nil {
+	dir, on, err := c.prepareMountpoint()
+	if err != nil {
 		return nil, err
 	}
-	mnt, err := fs.Mount(t, dir, fs.Options{
-		Source:      shown,
+	defer on.Close()
+	if dir != r.dir {
+		return nil, fmt.Errorf("mount point %s: it was %s before, and is %s now", c.mountpoint, r.dir, dir)
+	}
+	mnt, err := fs.Mount(r.tree, dir, fs.Options{
+		On:          on,
+		Source:      r.source,
 		NoExec:      c.noExec,
 		NoSymfollow: c.noSymfollow,
 		AllowOther:  c.allowOther || os.Geteuid() == 0,
@@ -172,8 +200,8 @@ func mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if err != nil {
 		return nil, mountError(err, dir, c.allowOther)
 	}
-	step("mounted on %s", dir)
-	return &mounted{Mounted: mnt, dir: dir, signals: signals, tree: t, kept: kept}, nil
+	r.step("mounted on %s", dir)
+	return &mounted{Mounted: mnt, dir: dir, signals: signals, tree: r.tree, kept: r.kept}, nil
 }
 
 // saveMemory makes the collector run when garbage reaches the given percentage of

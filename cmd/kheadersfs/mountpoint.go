@@ -16,34 +16,40 @@ import (
 )
 
 // prepareMountpoint returns the path of a directory that can be mounted on,
-// absolute and without symbolic links. It does not trigger an autofs there. It
-// removes a mount of ours whose process has ended, and leaves any other alone.
-func prepareMountpoint(dir string) (string, error) {
-	if fs.IsHandedOver(dir) {
-		return dir, nil
+// absolute and without symbolic links, and for root the opened directory. It does not
+// trigger an autofs there. It removes a mount of ours whose process has ended, and leaves
+// any other alone.
+func (c *mountConfig) prepareMountpoint() (path string, on *os.File, err error) {
+	if fs.IsHandedOver(c.mountpoint) {
+		return c.mountpoint, nil, nil
 	}
-	dir, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(c.mountpoint)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	path, err := resolve(dir)
-	if err != nil {
-		wrapped := fmt.Errorf("mount point %s: %w", dir, bare(err))
-		if errors.Is(err, os.ErrNotExist) {
-			return "", withHint(wrapped, "mkdir -p "+dir)
-		}
-		return "", wrapped
+	path, err = resolve(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", nil, withHint(fmt.Errorf("mount point %s: %w", dir, bare(err)), "mkdir -p "+dir)
+	case err != nil:
+		return "", nil, fmt.Errorf("mount point %s: %w", dir, bare(err))
 	}
 	if err := removeDead(path); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	switch st, err := os.Stat(path); {
 	case err != nil:
-		return "", fmt.Errorf("mount point %s: %w", dir, bare(err))
+		return "", nil, fmt.Errorf("mount point %s: %w", dir, bare(err))
 	case !st.IsDir():
-		return "", fmt.Errorf("mount point %s: %w", dir, syscall.ENOTDIR)
+		return "", nil, fmt.Errorf("mount point %s: %w", dir, syscall.ENOTDIR)
+	case os.Geteuid() != 0:
+		return path, nil, nil // fusermount3 checks and mounts
 	}
-	return path, nil
+	path, on, err = openMountpoint(dir, c.force)
+	if err != nil {
+		return "", nil, fmt.Errorf("mount point %s: %w", dir, err)
+	}
+	return path, on, nil
 }
 
 // removeDead detaches mounts of ours on a directory whose processes have ended. It

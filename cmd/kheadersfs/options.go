@@ -12,6 +12,7 @@ import (
 // A mountConfig is what the flags, the words of -o and the operands of a mount say.
 type mountConfig struct {
 	foreground bool
+	force      bool
 	lookup
 	strict   bool
 	cacheDir string
@@ -35,6 +36,7 @@ func (c *mountConfig) words() *pflag.FlagSet {
 	words.SortFlags = false
 	words.BoolVarP(&c.foreground, "foreground", "f", false, "stay in the foreground")
 	c.lookup.define(words)
+	words.BoolVar(&c.force, "force", false, "as root, mount on a directory that others can replace")
 	words.BoolVar(&c.strict, "strict", false, "fail if the headers found are of another release")
 	words.Var(text{&c.cacheDir, "DIR"}, "cache-dir", "keep what was decoded in DIR")
 	words.BoolVar(&c.noCache, "no-cache", false, "keep what was decoded in memory only")
@@ -67,12 +69,14 @@ var ownWords = []string{"noexec", "nosymfollow", "allow_other", "context=", "fsc
 
 // refused are words that would change what is seen, with what helps instead.
 var refused = map[string]string{
-	"remount":    "umount it and mount it again: nothing about a mount can change",
-	"allow_root": "use allow_other, which lets root in too",
-	"uid":        "leave it out: files belong to root, and every user can read them",
-	"gid":        "leave it out: files belong to root, and every user can read them",
-	"umask":      "leave it out: the modes of files and directories cannot be changed",
-	"modules":    "leave it out: libfuse's modules are not supported",
+	"remount":         "umount it and mount it again: nothing about a mount can change",
+	"allow_root":      "use allow_other, which lets root in too",
+	"uid":             "leave it out: files belong to root, and every user can read them",
+	"gid":             "leave it out: files belong to root, and every user can read them",
+	"umask":           "leave it out: the modes of files and directories cannot be changed",
+	"setuid":          "use the type fuse3.kheadersfs, whose helper (package fuse3) takes it",
+	"drop_privileges": "use the type fuse3.kheadersfs, whose helper (package fuse3) takes it",
+	"modules":         "leave it out: libfuse's modules are not supported",
 }
 
 // applyOptions takes in the words of all -o.
@@ -131,12 +135,17 @@ func setFlag(flag *pflag.Flag, word, value string, hasValue bool) error {
 	return nil
 }
 
+// An unknownOptionError is a usage error that mount -s tolerates.
+type unknownOptionError struct{ error }
+
+func (e unknownOptionError) Unwrap() error { return e.error }
+
 func unknownOption(words *pflag.FlagSet, word, name string) error {
 	known := flagNames(words)
 	for _, w := range slices.Concat(ownWords, ignored) {
 		known = append(known, strings.TrimSuffix(w, "="))
 	}
-	err := usageErrorf("unknown option %q", word)
+	err := error(unknownOptionError{usageErrorf("unknown option %q", word)})
 	if near := nearest(name, known); near != "" && near != name {
 		return withHint(err, "did you mean "+near+"? kheadersfs help mount lists the options")
 	}

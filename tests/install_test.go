@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tests
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
+)
+
+// TestInstall installs below a directory, as packages do, and removes it again.
+func TestInstall(t *testing.T) {
+	need.Command(t, "make", "install")
+	dir := t.TempDir()
+	run := func(target string) {
+		check(t, output(exec.Command("make", "-C", "..", target, "DESTDIR="+dir, "PREFIX=/usr", "SBINDIR=/usr/sbin")))
+	}
+	run("install")
+	check(t, output(exec.Command(filepath.Join(dir, "usr/bin/kheadersfs"), "--version")))
+	for _, name := range []string{"mount.kheadersfs", "mount.fuse.kheadersfs"} {
+		if to, err := os.Readlink(filepath.Join(dir, "usr/sbin", name)); to != "/usr/bin/kheadersfs" {
+			t.Errorf("%s: %q, %v", name, to, err)
+		}
+	}
+	run("uninstall")
+	check(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	}))
+}
