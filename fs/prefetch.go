@@ -56,7 +56,7 @@ func newPrefetcher(t *index.Tree, dir string, dev uint64) *prefetcher {
 func (p *prefetcher) read(id index.ID) {
 	windows := p.windows.Load()
 	if windows == nil {
-		p.start.Do(func() { go p.run(id) })
+		p.start.Do(func() { onOwnThread(func() { p.run(id) }) })
 		return
 	}
 	w := (*windows)[id]
@@ -70,7 +70,8 @@ func (p *prefetcher) read(id index.ID) {
 	}
 }
 
-// run prefetches until the process ends. first is the file that was read first.
+// run prefetches, on a thread of its own, until the process ends. first is the file that
+// was read first.
 func (p *prefetcher) run(first index.ID) {
 	p.hot = p.tree.Hot()
 	windows := make([]uint8, p.tree.Len())
@@ -94,13 +95,32 @@ func (p *prefetcher) run(first index.ID) {
 	}
 }
 
-// closeFiles gives this goroutine a thread of its own, and that thread a table of
-// file descriptors of its own, without /dev/fuse. If the process is killed while
+// onOwnThread runs f on a thread of its own, which ends with f. It is never the first
+// thread of the process, whose descriptors /proc/PID/fd shows.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		// As long as this goroutine keeps the first thread, f gets another one.
+		started := make(chan struct{})
+		onOwnThread(func() {
+			close(started)
+			f()
+		})
+		<-started
+		runtime.UnlockOSThread()
+	}()
+}
+
+// closeFiles gives this thread a table of file descriptors of its own, without
+// /dev/fuse. If the process is killed while
 // the thread waits for an answer of this very process, the thread ends only when
 // the request is aborted, and the kernel aborts it when /dev/fuse is closed: the
 // thread must not keep it open.
 func closeFiles() error {
-	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return err
 	}

@@ -160,3 +160,14 @@ func manyFiles(b *testing.B) (*server, uint64) {
 	id, _ := s.tree.Find("dir")
 	return s, nodeID(id)
 }
+
+// TestOwnThread keeps the first thread of the process as it is.
+func TestOwnThread(t *testing.T) {
+	for range 200 {
+		tid := make(chan int)
+		onOwnThread(func() { tid <- syscall.Gettid() })
+		if <-tid == syscall.Getpid() {
+			t.Fatal("on the first thread")
+		}
+	}
+}
