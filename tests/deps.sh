@@ -19,7 +19,7 @@ for what in "$@"; do
   lint) packages="$packages shellcheck" ;;
   test)
     packages="$packages
-      bpftrace clang fuse3 gcc libc6-dev make binutils gzip mount
+      bpftrace clang clangd fuse3 gcc libc6-dev make binutils gzip mount
       busybox-static cpio dkms kmod openssl pahole qemu-system-x86 sparse
       attr libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zstd
     "

@@ -24,7 +24,7 @@ const module = "github.com/kheadersfs/kheadersfs/"
 
 // imports is the picture in docs/design.md: what each package may import of ours.
 var imports = map[string]string{
-	"cmd/kheadersfs": "fs index index/cache index/source kmod/pack",
+	"cmd/kheadersfs": "fs index index/cache index/kernel index/source kmod/pack",
 	"fs":             "index",
 	"kmod/pack":      "index index/kernel index/source index/table index/tarball",
 	"index/cache":    "index index/source",

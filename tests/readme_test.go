@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -22,10 +21,7 @@ func TestReadmeCompiles(t *testing.T) {
 	_, script, _ := strings.Cut(string(content(t, "../README.md")), "```sh\n")
 	script, _, _ = strings.Cut(script, "```")
 	script = regexp.MustCompile("(?m)^sudo .*$").ReplaceAllString(script, "")
-	script = strings.ReplaceAll(script, "/usr/src/kheaders", mnt)
-	if runtime.GOARCH == "arm64" {
-		script = strings.ReplaceAll(script, "arch/x86/include", "arch/arm64/include")
-	}
+	script = strings.ReplaceAll(script, "kheadersfs cflags", kheadersfs(t)+" cflags "+mnt)
 	dir := t.TempDir()
 	cmd := exec.Command("sh", "-euc", script)
 	cmd.Dir = dir

@@ -15,6 +15,35 @@ import (
 // someFUSE stands for the type of a FUSE mount of which nothing else is known.
 const someFUSE = "fuse.?"
 
+// defaultMountpoint lies beside the headers of packages.
+const defaultMountpoint = "/usr/src/kheaders"
+
+// mountsOf returns the mount points of all mounts of a type.
+func mountsOf(typ string) ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for line := range strings.Lines(string(b)) {
+		if dir, t := parseMount(line); t == typ {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, nil
+}
+
+// parseMount returns the mount point and the type in a line of mountinfo.
+func parseMount(line string) (dir, typ string) {
+	front, back, _ := strings.Cut(line, " - ")
+	fields := strings.Fields(front)
+	if len(fields) < 5 {
+		return "", ""
+	}
+	typ, _, _ = strings.Cut(back, " ")
+	return unescapeMount(fields[4]), typ
+}
+
 // mountedOn returns the type of the topmost mount on a directory, as
 // /proc/self/mountinfo has it (proc(5)); an empty string if there is none.
 func mountedOn(dir string) (string, error) {
@@ -27,10 +56,8 @@ func mountedOn(dir string) (string, error) {
 	}
 	typ := ""
 	for line := range strings.Lines(string(b)) {
-		front, back, _ := strings.Cut(line, " - ")
-		fields := strings.Fields(front)
-		if len(fields) >= 5 && unescapeMount(fields[4]) == dir {
-			typ, _, _ = strings.Cut(back, " ")
+		if on, t := parseMount(line); on == dir {
+			typ = t
 		}
 	}
 	return typ, nil

@@ -9,6 +9,10 @@ import "strings"
 // ReleaseFile is the header that has the kernel's release.
 const ReleaseFile = "include/generated/utsrelease.h"
 
+// ConfigFile is the header that every program for the kernel includes first: it brings
+// the kernel's configuration.
+const ConfigFile = "include/linux/kconfig.h"
+
 // ParseRelease returns the release in the text of ReleaseFile, and nothing if there
 // is none.
 func ParseRelease(text []byte) string {
