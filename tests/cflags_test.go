@@ -62,8 +62,8 @@ func TestClangd(t *testing.T) {
 	}
 }
 
-// TestEnv has bpftrace find the headers by the environment that it prints, and by nothing
-// else.
+// TestEnv has bpftrace find the headers by the environment that it prints. TestBpftrace
+// shows that it then looks nowhere else.
 func TestEnv(t *testing.T) {
 	needRoot(t)
 	need.Command(t, "bpftrace", "timeout", "sh")
@@ -84,9 +84,6 @@ done`
 	}
 	if out := trace(environment); !strings.Contains(out, "define") {
 		t.Error(out)
-	}
-	if out := trace(""); strings.Contains(out, "define") {
-		t.Errorf("without it: %s", out)
 	}
 }
 
