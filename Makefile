@@ -31,13 +31,14 @@ install:
 	@mkdir -p $(DESTDIR)$(PREFIX)/bin && test -w $(DESTDIR)$(PREFIX)/bin || \
 		{ echo 'hint: sudo make install, or make install PREFIX=DIR DESTDIR=DIR' >&2; exit 1; }
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/kheadersfs.8
 	install -d -m 0755 $(DESTDIR)$(HEADERS)
 	install -d -m 0755 $(DESTDIR)$(SBINDIR)
 	set -e; for name in $(HELPERS); do ln -sf $(PREFIX)/bin/kheadersfs $(DESTDIR)$(SBINDIR)/$$name; done
 
 .PHONY: uninstall
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
+	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(DESTDIR)$(PREFIX)/share/man/man8/kheadersfs.8 $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
 # System packages for test, lint and demo, from Debian; only when missing.
@@ -79,6 +80,7 @@ lint: format
 	$(GO) mod tidy -diff
 	$(GO) run $(STATICCHECK) ./...
 	shellcheck -x -P . .ci/run tests/*.sh kmod/*.sh
+	mandoc -Tlint -Wwarning docs/man/*
 	tests/licences.sh
 
 # With the database of a certain day, so that nothing changes without a change here;

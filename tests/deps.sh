@@ -16,7 +16,7 @@ packages='' peers=''
 for what in "$@"; do
   case $what in
   demo) packages="$packages clang perl util-linux xz-utils" ;;
-  lint) packages="$packages shellcheck" ;;
+  lint) packages="$packages mandoc shellcheck" ;;
   test)
     packages="$packages
       bpftrace clang clangd fuse3 gcc libc6-dev make binutils gzip mount

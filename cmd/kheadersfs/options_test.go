@@ -3,6 +3,8 @@
 package main
 
 import (
+	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -105,6 +107,24 @@ func TestUnescapeMount(t *testing.T) {
 	} {
 		if got := unescapeMount(s); got != want {
 			t.Errorf("%q: %q instead of %q", s, got, want)
+		}
+	}
+}
+
+// kheadersfs(8) has each word of -o and each command.
+func TestManual(t *testing.T) {
+	b, err := os.ReadFile("../../docs/man/kheadersfs.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := slices.Concat(ownWords, ignored, slices.Collect(maps.Keys(refused)), flagNames((&mountConfig{}).words()))
+	for _, cmd := range commands() {
+		words = append(words, cmd.name)
+	}
+	text := strings.NewReplacer("\n.", " ", "\n", " ").Replace(string(b)) + " "
+	for _, word := range words {
+		if w := strings.TrimSuffix(word, "="); !strings.Contains(text, " Cm "+w+" ") && !strings.Contains(text, " , "+w+" ") && !strings.Contains(text, " Cm "+w+",") {
+			t.Errorf("no word %q", word)
 		}
 	}
 }
