@@ -42,6 +42,10 @@ func TestHelper(t *testing.T) {
 	need.Command(t, "busybox", "nsenter")
 	archive := smallArchive(t)
 	eachIn(t, "helper.sh", func(t *testing.T, script []string) {
+		if script[1] == "namespace" {
+			err := exec.Command("nsenter", "--mount=/proc/self/ns/mnt", "test", "-e", scratch).Run()
+			need.That(t, err == nil, "to be in no chroot: %v", err)
+		}
 		inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+worldReadable(t))
 	})
 }

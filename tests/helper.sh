@@ -69,8 +69,9 @@ test_statuses() {
   end
 }
 
+# Who enters a mount namespace is at its root, and not in a chroot.
 test_namespace() {
-  unshare -m --propagation private sleep 1000000 &
+  unshare -m --propagation private sleep 1000000 >/dev/null 2>&1 &
   other=$!
   # It sleeps when it is in its own namespace.
   until [ "$(readlink /proc/$other/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ] &&
