@@ -33,7 +33,7 @@ func TestWarmPass(t *testing.T) {
 				t.Fatalf("only %d requests were logged", len(first))
 			}
 			var sent []string
-			for _, pass := range passes[1:len(passes)-1] {
+			for _, pass := range passes[1 : len(passes)-1] {
 				sent = nil
 				for _, r := range requests.FindAllStringSubmatch(pass, -1) {
 					switch r[1] {
