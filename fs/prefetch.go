@@ -116,8 +116,7 @@ func onOwnThread(f func()) {
 }
 
 // closeFiles gives this thread a table of file descriptors of its own, without
-// /dev/fuse. If the process is killed while
-// the thread waits for an answer of this very process, the thread ends only when
+// /dev/fuse. If the process is killed while the thread waits for an answer of this very process, the thread ends only when
 // the request is aborted, and the kernel aborts it when /dev/fuse is closed: the
 // thread must not keep it open.
 func closeFiles() error {

@@ -79,9 +79,7 @@ test_libfuse_words() {
 
 # A word of libfuse that would change what is seen.
 test_refused_word() {
-  s=0
-  mount "$MNT" 2>"$DIR/err" || s=$?
-  is $s $usage
+  status $usage mount "$MNT"
   grep 'option "umask=077" is not supported' "$DIR/err"
   grep "hint: leave it out" "$DIR/err"
 }
@@ -110,9 +108,7 @@ test_remount() {
 }
 
 test_unknown_word() {
-  s=0
-  mount "$MNT" 2>"$DIR/err" || s=$?
-  is $s $usage
+  status $usage mount "$MNT"
   grep '"nonsense=1"' "$DIR/err"
   grep "hint: kheadersfs help mount" "$DIR/err"
 }
@@ -164,9 +160,7 @@ test_user_without_fstab() {
 # That is a word of mount.fuse3.
 test_dropped_privileges() {
   if [ "$TYPE" = kheadersfs ]; then
-    s=0
-    mount "$MNT" 2>"$DIR/err" || s=$?
-    is $s 1
+    status 1 mount "$MNT"
     grep 'option "drop_privileges" is not supported' "$DIR/err"
     grep 'hint: use the type fuse3.kheadersfs' "$DIR/err"
     return

@@ -11,12 +11,6 @@ set -eu
 . ./mount8.sh
 with_helpers
 
-status() { # STATUS COMMAND...
-  want=$1 got=0
-  shift
-  "$@" 2>"$DIR/err" || got=$?
-  [ "$got" = "$want" ] || { echo "status $got, not $want: $*"; cat "$DIR/err"; exit 1; }
-}
 end() {
   ls "$MNT/include/linux/kconfig.h"
   umount "$MNT"

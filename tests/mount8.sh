@@ -33,6 +33,13 @@ with_helpers() {
 
 as_user() { setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"; }
 is() { [ "$1" = "$2" ] || { echo "$1 instead of $2"; exit 1; }; }
+# status runs a command, whose errors go to $DIR/err.
+status() { # STATUS COMMAND...
+  want=$1 got=0
+  shift
+  "$@" 2>"$DIR/err" || got=$?
+  [ "$got" = "$want" ] || { echo "status $got, not $want: $*"; cat "$DIR/err"; exit 1; }
+}
 fails() { if "$@"; then echo "succeeds: $*"; exit 1; fi; }
 shown() { findmnt -n -r -o "$1" "$MNT"; }
 # server is the process that serves the mount point.

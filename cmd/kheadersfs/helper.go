@@ -64,7 +64,7 @@ func helper(argv []string, stdout, stderr io.Writer) error {
 		return helperHint(usageErrorf("%q is not SOURCE and TARGET", flags.Args()))
 	}
 	if *namespace != "" {
-		return inMountNamespace(*namespace, argv, slices.Concat([]string{"-o", strings.Join(*options, ",")}, shortFlags(flags), flags.Args()))
+		return inMountNamespace(*namespace, append(slices.Clip(argv), "--namespace=")) // the last one counts
 	}
 	args := []string{"--options", strings.Join(*options, ",")}
 	if *sloppy {
@@ -98,17 +98,6 @@ func helperHint(err error) error {
 	return withHint(err, "mount -t kheadersfs SOURCE MOUNTPOINT, or without mount(8): kheadersfs SOURCE MOUNTPOINT")
 }
 
-// shortFlags returns the flags without a value that are set.
-func shortFlags(flags *pflag.FlagSet) []string {
-	var set []string
-	flags.Visit(func(f *pflag.Flag) {
-		if f.Value.Type() == "bool" {
-			set = append(set, "-"+f.Shorthand)
-		}
-	})
-	return set
-}
-
 // knownWords returns the words of a list that are taken or refused by name.
 func knownWords(list string) string {
 	var known []string
@@ -122,10 +111,10 @@ func knownWords(list string) string {
 	return strings.Join(known, ",")
 }
 
-// inMountNamespace runs the helper once more, with the given arguments, in another mount
-// namespace, as mount --namespace wants it. A thread enters it, and only what that thread
-// starts is in it.
-func inMountNamespace(namespace string, argv, args []string) error {
+// inMountNamespace runs the helper once more, with the given argv, in another mount namespace,
+// as mount --namespace wants it. A thread enters it, and only what that thread starts is
+// in it.
+func inMountNamespace(namespace string, argv []string) error {
 	ns, err := os.Open(namespace)
 	if err != nil {
 		return err
@@ -152,7 +141,7 @@ func inMountNamespace(namespace string, argv, args []string) error {
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("mount namespace %s: %w", namespace, err)
 	}
-	child, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", fd), append(argv[:1:1], args...),
+	child, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", fd), argv,
 		&os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		return fmt.Errorf("mount namespace %s: %w", namespace, err)

@@ -26,6 +26,7 @@ type opened struct {
 func openMountpoint(dir string, force bool) (path string, f *os.File, err error) {
 	at, err := openRoot()
 	names := strings.Split(dir, "/")
+	buf := make([]byte, unix.PathMax)
 	for links := 0; err == nil && len(names) > 0; {
 		name := names[0]
 		names = names[1:]
@@ -37,7 +38,6 @@ func openMountpoint(dir string, force bool) (path string, f *os.File, err error)
 				break
 			}
 		}
-		buf := make([]byte, unix.PathMax)
 		n, linkErr := unix.Readlinkat(int(at.Fd()), name, buf)
 		if linkErr != nil { // not a link
 			at, err = at.enter(name)
@@ -102,5 +102,5 @@ func (d opened) checkEntry(name string) error {
 // replaceable tells why others can replace a mount point.
 func replaceable(format string, args ...any) error {
 	return withHint(fmt.Errorf("other users can replace it: "+format, args...),
-		"mount below directories that only root can change, as /usr/src/kheaders, or with --force")
+		"mount below directories that only root can change, as "+defaultMountpoint+", or with --force")
 }
