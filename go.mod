@@ -9,3 +9,5 @@ require (
 	github.com/ulikunitz/xz v0.5.17
 	golang.org/x/sys v0.46.0
 )
+
+require github.com/coreos/go-systemd/v22 v22.7.0

@@ -32,13 +32,22 @@ type Options struct {
 	Data        []string // more words for mount(2), as an SELinux context=
 	Debug       bool     // log each request
 	Log         *log.Logger
+
+	// NoPrefetch is for mounts whose device somebody else keeps open, and who waits for
+	// the end of this process before another one goes on: a thread that prefetches would
+	// never end, for want of an answer.
+	NoPrefetch bool
 }
 
 // A Mounted is a tree that is mounted, and served until it is unmounted.
 type Mounted struct {
 	server *fuse.Server
+	tree   *index.Tree
 	dir    string
 	dev    uint64 // of the mount, as in stat(2)
+	log    *log.Logger
+	conn   *Connection // nil if nobody else can serve the mount
+	fd     int         // from which go-fuse reads
 }
 
 // Mount mounts the tree on a directory and returns when the mount answers. The
@@ -46,26 +55,27 @@ type Mounted struct {
 // that was handed over (IsHandedOver).
 //
 // Root mounts by itself, any other user through fusermount3.
-func Mount(t *index.Tree, dir string, o Options) (*Mounted, error) {
+func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	s := newServer(t, o.Log)
-	at := dir
+	m = &Mounted{tree: t, dir: dir, log: o.Log}
 	if os.Geteuid() == 0 && !IsHandedOver(dir) {
-		device, err := mountDevice(dir, o)
-		if err != nil {
+		m.conn = &Connection{}
+		if m.conn.Device, err = mountDevice(dir, o); err != nil {
 			return nil, err
 		}
-		at = fmt.Sprintf("/dev/fd/%d", device)
-	}
-	server, err := fuse.NewServer(s, at, mountOptions(o))
-	if err != nil {
-		if at != dir {
-			Detach(dir)
+		m.server, m.fd, err = m.conn.newFUSE(s, mountOptions(o))
+		if err == nil {
+			err = unix.Dup3(int(m.conn.Device.Fd()), m.fd, unix.O_CLOEXEC)
 		}
+		if err != nil {
+			Detach(dir)
+			return nil, err
+		}
+	} else if m.server, err = fuse.NewServer(s, dir, mountOptions(o)); err != nil {
 		return nil, err
 	}
-	go server.Serve()
-	m := &Mounted{server: server, dir: dir}
-	if err := server.WaitMount(); err != nil {
+	go m.server.Serve()
+	if err := m.server.WaitMount(); err != nil {
 		Detach(dir)
 		return nil, err
 	}
@@ -78,9 +88,19 @@ func Mount(t *index.Tree, dir string, o Options) (*Mounted, error) {
 		return nil, err
 	}
 	m.dev = uint64(st.Dev)
-	s.prefetch.Store(newPrefetcher(t, dir, m.dev))
-	go t.Hot() // which the first READ of a header needs
+	if m.conn != nil {
+		m.conn.Dev = m.dev
+	}
+	m.prefetch(s, o)
 	return m, nil
+}
+
+// prefetch starts what makes reading faster when the mount answers.
+func (m *Mounted) prefetch(s *server, o Options) {
+	if !o.NoPrefetch {
+		s.prefetch.Store(newPrefetcher(m.tree, m.dir, m.dev))
+	}
+	go m.tree.Hot() // which the first READ of a header needs
 }
 
 // mountOptions returns the options for go-fuse, and for fusermount3, which mounts for
@@ -128,16 +148,16 @@ func mountFlags(o Options) []mountFlag {
 	return flags
 }
 
-// mountDevice mounts on a directory as root. It returns a descriptor of /dev/fuse, by
-// which the mount is served. The mount is on the opened directory, whatever its path has
+// mountDevice mounts on a directory as root. It returns /dev/fuse, by which
+// the mount is served. The mount is on the opened directory, whatever its path has
 // come to mean, as far as /proc tells the kernel which one that is.
-func mountDevice(dir string, o Options) (device int, err error) {
-	device, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+func mountDevice(dir string, o Options) (device *os.File, err error) {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0) // os.OpenFile would wait by epoll(7)
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: "/dev/fuse", Err: err}
+		return nil, &os.PathError{Op: "open", Path: "/dev/fuse", Err: err}
 	}
 	words := []string{
-		fmt.Sprintf("fd=%d", device), "rootmode=40000",
+		fmt.Sprintf("fd=%d", fd), "rootmode=40000",
 		fmt.Sprintf("user_id=%d", os.Geteuid()), fmt.Sprintf("group_id=%d", os.Getegid()),
 		fmt.Sprintf("max_read=%d", maxRead), "default_permissions",
 	}
@@ -157,10 +177,10 @@ func mountDevice(dir string, o Options) (device int, err error) {
 	}
 	err = unix.Mount(o.Source, target, Type, flags, strings.Join(append(words, o.Data...), ","))
 	if err != nil {
-		unix.Close(device)
-		return -1, err
+		unix.Close(fd)
+		return nil, err
 	}
-	return device, nil
+	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
 }
 
 // IsHandedOver reports whether a mount point is of the form /dev/fd/N, by which

@@ -202,11 +202,7 @@ func TestMountedAlready(t *testing.T) {
 	if status != 1 || !strings.Contains(stderr, mnt+": already mounted") {
 		t.Errorf("exit status %d, %s", status, stderr)
 	}
-	pid := daemon(mnt)
-	check(t, syscall.Kill(pid, syscall.SIGKILL))
-	waitGone(t, pid)
-	var dead unix.Statfs_t
-	eventually(t, "ENOTCONN", func() bool { return unix.Statfs(mnt, &dead) == unix.ENOTCONN })
+	killServer(t, mnt)
 	if _, stderr, status := run(t, archive, mnt); status != 0 {
 		t.Fatalf("over a dead mount: exit status %d, %s", status, stderr)
 	}

@@ -260,12 +260,40 @@ func daemon(dir string) int {
 	for _, file := range files {
 		line, _ := os.ReadFile(file)
 		if args := strings.Split(string(line), "\x00"); len(args) > 1 &&
-			strings.HasPrefix(args[1], "--ready-fd=") && strings.Contains(string(line), dir+"\x00") {
+			(strings.HasPrefix(args[1], "--ready-fd=") || strings.HasPrefix(args[1], "--resume=")) && strings.Contains(string(line), dir+"\x00") {
 			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
 			return pid
 		}
 	}
 	return 0
+}
+
+// holder returns the process that waits for the end of the server of a mount point, which
+// starts it when the mount answers.
+func holder(t testing.TB, dir string) (pid int) {
+	t.Helper()
+	eventually(t, "the holder of "+dir, func() bool {
+		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, file := range files {
+			line, _ := os.ReadFile(file)
+			if string(line) == "kheadersfs\x00--hold\x00"+dir+"\x00" {
+				pid, _ = strconv.Atoi(strings.Split(file, "/")[2])
+			}
+		}
+		return pid != 0
+	})
+	return pid
+}
+
+// killServer leaves a dead mount.
+func killServer(t testing.TB, dir string) {
+	t.Helper()
+	for _, pid := range []int{holder(t, dir), daemon(dir)} {
+		check(t, unix.Kill(pid, unix.SIGKILL))
+		waitGone(t, pid)
+	}
+	var st unix.Statfs_t
+	eventually(t, "a dead mount", func() bool { return unix.Statfs(dir, &st) == unix.ENOTCONN })
 }
 
 // rss is how much memory a process has now (VmRSS) or had at most (VmHWM), in KiB.

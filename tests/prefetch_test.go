@@ -49,13 +49,14 @@ func TestPrefetchIsNotBusy(t *testing.T) {
 	}
 }
 
-// TestPrefetchKilled kills the process while it prefetches, at many moments: it
-// ends, and leaves a dead mount.
+// TestPrefetchKilled kills a server without a holder while it prefetches, at many moments:
+// it ends, and leaves a dead mount.
 func TestPrefetchKilled(t *testing.T) {
 	archive := packedArchive(t)
 	for i := range 40 {
 		mnt := mount(t, archive)
 		pid := daemon(mnt)
+		check(t, unix.Kill(holder(t, mnt), unix.SIGKILL))
 		content(t, filepath.Join(mnt, "include/linux/kconfig.h"))
 		time.Sleep(time.Duration(i) * 500 * time.Microsecond)
 		check(t, unix.Kill(pid, unix.SIGKILL))

@@ -19,6 +19,7 @@ mounts() { grep -c " $1 fuse.kheadersfs " "$DIR/proc/self/mounts" || :; }
 
 for _ in 1 2 3; do "$EXE" "$ARCHIVE" "$MNT" || echo "status $?"; done
 mounts "$MNT"
+until with_proc pkill -KILL -f "kheadersfs --hold $MNT"; do sleep 0.05; done
 with_proc pkill -KILL -f "ready-fd=.*$MNT"
 while stat -f "$MNT" >/dev/null 2>&1; do sleep 0.05; done
 "$EXE" "$ARCHIVE" "$MNT" || echo "status $?"

@@ -80,7 +80,9 @@ func defineEnv(*pflag.FlagSet) func(*call) error {
 	}
 }
 
-// clangFlags are what bcc compiles with, with no other headers but the compiler's own.
+// clangFlags are what bcc compiles with, with no other headers but the compiler's own. A
+// kernel with indirect branch tracking has attributes that clang ignores without
+// -fcf-protection, which is not for every target.
 func clangFlags(dir, arch string) []string {
 	flags := []string{"-nostdlibinc"}
 	for _, include := range kernel.IncludeDirs(arch) {
@@ -90,7 +92,8 @@ func clangFlags(dir, arch string) []string {
 		"-include", filepath.Join(dir, kernel.ConfigFile),
 		"-D__KERNEL__", "-D__TARGET_ARCH_"+arch, "-DCONFIG_CC_IS_CLANG", `-DKBUILD_MODNAME="kheaders"`,
 		"-fno-stack-protector", "-fms-extensions", "-Wno-microsoft-anon-tag", "-Wno-unused-value", "-Wno-pointer-sign",
-		"-Wno-address-of-packed-member", "-Wno-gnu-variable-sized-type-not-at-end", "-Wno-unknown-warning-option")
+		"-Wno-address-of-packed-member", "-Wno-gnu-variable-sized-type-not-at-end", "-Wno-ignored-attributes",
+		"-Wno-unknown-warning-option")
 }
 
 // headersDir returns the absolute path of a directory with headers: dir, or else a mount.

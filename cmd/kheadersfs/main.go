@@ -21,6 +21,9 @@ func main() {
 	if isHelper(os.Args[0]) {
 		os.Exit(runHelper(os.Args, os.Stdout, os.Stderr))
 	}
+	if len(os.Args) == 3 && os.Args[1] == "--hold" {
+		os.Exit(report(hold(), os.Stderr))
+	}
 	err := dispatch(os.Args[1:], os.Stdout, os.Stderr)
 	os.Exit(report(err, os.Stderr))
 }

@@ -41,7 +41,7 @@ func TestCommands(t *testing.T) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		isWord := words.Lookup(f.Name) != nil
 		switch f.Name {
-		case "options", "fake", "ready-fd", "version", "help":
+		case "options", "fake", "replace", "resume", "ready-fd", "version", "help":
 			isWord = !isWord
 		}
 		if !isWord {

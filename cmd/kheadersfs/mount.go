@@ -47,6 +47,10 @@ func defineMount(flags *pflag.FlagSet) func(*call) error {
 	options := flags.StringArrayP("options", "o", nil, "mount `OPTIONS`, as in /etc/fstab")
 	flags.IntVar(&c.readyFD, "ready-fd", -1, "")
 	flags.Lookup("ready-fd").Hidden = true
+	var r resumption
+	flags.Var(&r, "resume", "")
+	flags.Lookup("resume").Hidden = true
+	replace := flags.Bool("replace", false, "have the server of MOUNTPOINT start its program again, after an upgrade")
 	fake := flags.Bool("fake", false, "do everything but mount")
 	flags.Bool("version", false, "print version, commit and Go version")
 	return func(call *call) error {
@@ -54,24 +58,48 @@ func defineMount(flags *pflag.FlagSet) func(*call) error {
 			return err
 		}
 		c.source, c.mountpoint = call.operands[0], call.operands[1]
-		if c.readyFD < 0 {
+		if *replace {
+			if c.source != "" {
+				return usageErrorf("--replace takes no SOURCE: it stays the same")
+			}
+			return replaceServer(c.mountpoint)
+		}
+		if c.readyFD < 0 && r.state == nil {
 			if err := c.checkOperands(call.named); err != nil {
 				return err
 			}
 			if !c.foreground && !*fake {
 				return background(call.args, c.mountpoint)
 			}
+			if c.isService() {
+				if err := r.takeFromSystemd(); err != nil {
+					return err
+				}
+			}
 		}
 		logger := newLogger(call.stderr)
-		r, err := prepare(c, logger)
-		if err != nil || *fake {
-			return err
+		if r.state != nil && !c.foreground {
+			logger.SetOutput(systemLog())
 		}
-		m, err := r.mount(c, logger)
+		ready, err := prepare(c, &r, logger)
+		switch {
+		case err != nil:
+			return err
+		case *fake && r.state != nil:
+			_, err := fs.Prepare(ready.tree, ready.dir, r.Connection, c.options(ready, logger))
+			return err
+		case *fake:
+			return nil
+		}
+		m, err := ready.mount(c, &r, logger)
 		if err != nil {
 			return err
 		}
-		return m.serve(c, logger)
+		args := call.args
+		if c.readyFD >= 0 {
+			args = args[1:] // background has put it there
+		}
+		return m.serve(c, args, logger)
 	}
 }
 
@@ -117,7 +145,7 @@ type ready struct {
 }
 
 // prepare does everything up to mounting itself.
-func prepare(c *mountConfig, logger *log.Logger) (*ready, error) {
+func prepare(c *mountConfig, resume *resumption, logger *log.Logger) (*ready, error) {
 	// Until the mount answers, collecting garbage is a waste of time, unless
 	// there is much of it.
 	debug.SetGCPercent(-1)
@@ -130,12 +158,11 @@ func prepare(c *mountConfig, logger *log.Logger) (*ready, error) {
 		}
 		clock = time.Now()
 	}
-	dir, on, err := c.prepareMountpoint()
-	if err != nil {
-		return nil, err
+	dir, err := resume.dir(c)
+	if err == nil && dir == "" {
+		dir, err = c.checkMountpoint()
 	}
-	on.Close()
-	if err := checkFUSE(dir); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	a, err := openArchive(c.source, c.lookup)
@@ -171,11 +198,38 @@ func prepare(c *mountConfig, logger *log.Logger) (*ready, error) {
 	return &ready{shown, dir, t, kept, step}, nil
 }
 
+// checkMountpoint returns the path of a directory that can be mounted on, and finds out
+// what would make mounting fail.
+func (c *mountConfig) checkMountpoint() (dir string, err error) {
+	dir, on, err := c.prepareMountpoint()
+	if err != nil {
+		return "", err
+	}
+	on.Close()
+	return dir, checkFUSE(dir)
+}
+
 // mount returns when the mount answers.
-func (r *ready) mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
+func (r *ready) mount(c *mountConfig, resume *resumption, logger *log.Logger) (*mounted, error) {
 	// From here on a signal must not leave a mount behind that nobody serves.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	m := &mounted{dir: r.dir, tree: r.tree, kept: r.kept, holder: holder{-1}}
+	m.signals, m.replaceSignals = make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(m.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(m.replaceSignals, replaceSignal)
+	if resume.state != nil {
+		err := m.resume(resume, c.options(r, logger))
+		if !errors.Is(err, fs.ErrOtherTree) {
+			r.step("resumed serving %s", r.dir)
+			return m, err
+		}
+		logger.Printf("warning: %s: mounting it anew: %v", r.dir, err)
+		if err := resume.abandon(); err != nil {
+			return nil, err
+		}
+		// Those who wait for an answer of the old mount get one when nobody has its device.
+		resume.Connection.Device.Close()
+		holder{resume.life}.dismiss()
+	}
 	// Another process that started at the same time may have mounted already.
 	unlock := lockMountpoint(r.dir)
 	defer unlock()
@@ -187,21 +241,26 @@ func (r *ready) mount(c *mountConfig, logger *log.Logger) (*mounted, error) {
 	if dir != r.dir {
 		return nil, fmt.Errorf("mount point %s: it was %s before, and is %s now", c.mountpoint, r.dir, dir)
 	}
-	mnt, err := fs.Mount(r.tree, dir, fs.Options{
-		On:          on,
+	o := c.options(r, logger)
+	o.On = on
+	if m.Mounted, err = fs.Mount(r.tree, dir, o); err != nil {
+		return nil, mountError(err, dir, c.allowOther)
+	}
+	r.step("mounted on %s", dir)
+	return m, nil
+}
+
+func (c *mountConfig) options(r *ready, logger *log.Logger) fs.Options {
+	return fs.Options{
 		Source:      r.source,
 		NoExec:      c.noExec,
 		NoSymfollow: c.noSymfollow,
 		AllowOther:  c.allowOther || os.Geteuid() == 0,
 		Data:        c.data,
 		Debug:       c.debug,
+		NoPrefetch:  c.isService(),
 		Log:         logger,
-	})
-	if err != nil {
-		return nil, mountError(err, dir, c.allowOther)
 	}
-	r.step("mounted on %s", dir)
-	return &mounted{Mounted: mnt, dir: dir, signals: signals, tree: r.tree, kept: r.kept}, nil
 }
 
 // saveMemory makes the collector run when garbage reaches the given percentage of

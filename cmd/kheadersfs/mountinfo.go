@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,41 +27,52 @@ func mountsOf(typ string) ([]string, error) {
 	}
 	var dirs []string
 	for line := range strings.Lines(string(b)) {
-		if dir, t := parseMount(line); t == typ {
-			dirs = append(dirs, dir)
+		if m := parseMount(line); m.typ == typ {
+			dirs = append(dirs, m.dir)
 		}
 	}
 	return dirs, nil
 }
 
-// parseMount returns the mount point and the type in a line of mountinfo.
-func parseMount(line string) (dir, typ string) {
+// A mountLine is what a line of mountinfo says.
+type mountLine struct {
+	dir, typ string
+	dev      uint64 // as in stat(2)
+}
+
+func parseMount(line string) (m mountLine) {
 	front, back, _ := strings.Cut(line, " - ")
 	fields := strings.Fields(front)
 	if len(fields) < 5 {
-		return "", ""
+		return m
 	}
-	typ, _, _ = strings.Cut(back, " ")
-	return unescapeMount(fields[4]), typ
+	var major, minor uint32
+	fmt.Sscanf(fields[2], "%d:%d", &major, &minor)
+	m.typ, _, _ = strings.Cut(back, " ")
+	m.dir, m.dev = unescapeMount(fields[4]), unix.Mkdev(major, minor)
+	return m
 }
 
-// mountedOn returns the type of the topmost mount on a directory, as
-// /proc/self/mountinfo has it (proc(5)); an empty string if there is none.
-func mountedOn(dir string) (string, error) {
+// topmost returns the topmost mount on a directory, as /proc/self/mountinfo has it
+// (proc(5)); an empty one if there is none.
+func topmost(dir string) (top mountLine, err error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(b)) {
+		if m := parseMount(line); m.dir == dir {
+			top = m
+		}
+	}
+	return top, err
+}
+
+// mountedOn returns the type of the topmost mount on a directory; an empty string if there
+// is none.
+func mountedOn(dir string) (string, error) {
+	m, err := topmost(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return mountedWithoutProc(dir)
 	}
-	if err != nil {
-		return "", err
-	}
-	typ := ""
-	for line := range strings.Lines(string(b)) {
-		if on, t := parseMount(line); on == dir {
-			typ = t
-		}
-	}
-	return typ, nil
+	return m.typ, err
 }
 
 // mountedWithoutProc is mountedOn where there is no /proc. It finds autofs and FUSE
