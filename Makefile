@@ -4,6 +4,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # mount(8) looks for helpers nowhere else.
 SBINDIR ?= $(shell test -L /sbin && echo /usr/sbin || echo /sbin)
+UNITDIR := $(PREFIX)/lib/systemd/system
+UNITS   := $(wildcard contrib/systemd/*)
 HELPERS := mount.kheadersfs mount.fuse.kheadersfs
 GO      ?= go
 
@@ -32,13 +34,15 @@ install:
 		{ echo 'hint: sudo make install, or make install PREFIX=DIR DESTDIR=DIR' >&2; exit 1; }
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/kheadersfs.8
-	install -d -m 0755 $(DESTDIR)$(HEADERS)
+	install -d -m 0755 $(DESTDIR)$(HEADERS) $(DESTDIR)$(UNITDIR)
+	set -e; for unit in $(UNITS); do sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 	install -d -m 0755 $(DESTDIR)$(SBINDIR)
 	set -e; for name in $(HELPERS); do ln -sf $(PREFIX)/bin/kheadersfs $(DESTDIR)$(SBINDIR)/$$name; done
 
 .PHONY: uninstall
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(DESTDIR)$(PREFIX)/share/man/man8/kheadersfs.8 $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
+	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(DESTDIR)$(PREFIX)/share/man/man8/kheadersfs.8 $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS)) \
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
 # System packages for test, lint and demo, from Debian; only when missing.

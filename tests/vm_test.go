@@ -25,38 +25,64 @@ func TestVM(t *testing.T) {
 			module := moduleSource(t, built)
 			initrd := filepath.Join(t.TempDir(), "initrd")
 			check(t, output(exec.Command("./initrd.sh", kernel, module, kheadersfs(t), initrd)))
-			start := time.Now()
-			console := boot(t, filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd)
-			steps, log, _ := strings.Cut(console, "\nthe kernel says:\n")
-			t.Logf("%.1f s\n%s", time.Since(start).Seconds(), steps)
-
-			for _, step := range regexp.MustCompile(`(?m)^step '(.*?)'`).FindAllStringSubmatch(string(content(t, "guest.sh")), -1) {
-				if !strings.Contains("\n"+steps, "\nok "+step[1]+" (") {
-					t.Errorf("not ok: %s", step[1])
-				}
-			}
-			if !strings.Contains(log, "\nthat is all\n") {
-				t.Error("did not come to its end")
-			}
-			if bad := regexp.MustCompile(`(?m)^.*(WARNING|\bBUG\b|Oops|Call Trace|segfault).*$`).FindString(log); bad != "" {
-				t.Errorf("in the kernel's log: %s", bad)
-			}
-			if t.Failed() {
-				t.Log(log)
-			}
+			bootSteps(t, "guest.sh", filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd)
 		})
 	}
 }
 
-// boot runs a virtual machine to its end, and returns what it printed.
-func boot(t testing.TB, kernel, initrd string) string {
+// TestSystemd boots Debian's kernels with systemd, and has systemd-guest.sh start, kill and
+// replace its units there.
+func TestSystemd(t *testing.T) {
+	need.Command(t, "qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio", "depmod", "make")
+	for _, flavour := range kernels(t) {
+		t.Run(flavour, func(t *testing.T) {
+			kernel, built := builtModule(t, flavour)
+			module := moduleSource(t, built)
+			initrd := filepath.Join(t.TempDir(), "initrd")
+			check(t, output(exec.Command("./systemd-initrd.sh", kernel, module, kheadersfs(t), "out/systemd", initrd)))
+			resend := "0"
+			if !strings.HasPrefix(filepath.Base(kernel), "6.1.") { // FUSE_NOTIFY_RESEND is of Linux 6.9
+				resend = "1"
+			}
+			bootSteps(t, "systemd-guest.sh", filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd,
+				"systemd.unit=guest.target", "systemd.setenv=RESEND="+resend, "systemd.show_status=no")
+		})
+	}
+}
+
+// bootSteps boots a virtual machine, in which a script runs steps.
+func bootSteps(t *testing.T, script, kernel, initrd string, words ...string) {
+	t.Helper()
+	start := time.Now()
+	console := boot(t, kernel, initrd, words...)
+	steps, log, _ := strings.Cut(console, "\nthe kernel says:\n")
+	t.Logf("%.1f s\n%s", time.Since(start).Seconds(), steps)
+	for _, step := range regexp.MustCompile(`(?m)^step '(.*?)'`).FindAllStringSubmatch(string(content(t, script)), -1) {
+		if !strings.Contains("\n"+steps, "\nok "+step[1]+" (") {
+			t.Errorf("not ok: %s", step[1])
+		}
+	}
+	if !strings.Contains(log, "\nthat is all\n") {
+		t.Error("did not come to its end")
+	}
+	if bad := regexp.MustCompile(`(?m)^.*(WARNING|\bBUG\b|Oops|Call Trace|segfault).*$`).FindString(log); bad != "" {
+		t.Errorf("in the kernel's log: %s", bad)
+	}
+	if t.Failed() {
+		t.Log(log)
+	}
+}
+
+// boot runs a virtual machine to its end, with more words on its kernel's command line, and
+// returns what it printed.
+func boot(t testing.TB, kernel, initrd string, words ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	var console bytes.Buffer
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1G",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
-		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet loglevel=1 panic=-1")
+		"-kernel", kernel, "-initrd", initrd, "-append", strings.Join(append(words, "console=ttyS0 quiet loglevel=1 panic=-1"), " "))
 	cmd.Stdout, cmd.Stderr = &console, &console
 	err := cmd.Run()
 	text := strings.ReplaceAll(console.String(), "\r\n", "\n")
