@@ -33,6 +33,7 @@ install:
 	@mkdir -p $(DESTDIR)$(PREFIX)/bin && test -w $(DESTDIR)$(PREFIX)/bin || \
 		{ echo 'hint: sudo make install, or make install PREFIX=DIR DESTDIR=DIR' >&2; exit 1; }
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/kheadersfs-archive.5
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/kheadersfs.8
 	install -d -m 0755 $(DESTDIR)$(HEADERS) $(DESTDIR)$(UNITDIR)
 	set -e; for unit in $(UNITS); do sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
@@ -41,8 +42,9 @@ install:
 
 .PHONY: uninstall
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(DESTDIR)$(PREFIX)/share/man/man8/kheadersfs.8 $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS)) \
-		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man5/kheadersfs-archive.5 man8/kheadersfs.8)
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
 # System packages for test, lint and demo, from Debian; only when missing.

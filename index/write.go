@@ -17,8 +17,8 @@ import (
 // one program reads lies together in a few frames.
 const frameSize = 128 << 10
 
-// Write writes the tree as a cache file (docs/format.md): directories, the hot files,
-// then the rest by path. The same tree gives the same bytes.
+// Write writes the tree as a cache file (kheadersfs-archive(5)): directories, the hot
+// files, then the rest by path. The same tree gives the same bytes.
 func (t *Tree) Write(w io.Writer) error {
 	buffered := bufio.NewWriterSize(w, 256<<10)
 	out, err := zst.NewWriter(buffered, frameSize)

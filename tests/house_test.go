@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -131,4 +132,44 @@ func inWords(n int64) string {
 		return fmt.Sprintf("%d,%03d", n/1000, n%1000)
 	}
 	return fmt.Sprint(n)
+}
+
+// TestFormats checks that the tables of kheadersfs-archive(5) leave no gap, and that it has
+// the numbers of the code.
+func TestFormats(t *testing.T) {
+	page := string(content(t, "../docs/man/kheadersfs-archive.5"))
+	for section, size := range map[string]int{"THE INDEX": 64, "The table": 40} {
+		_, text, _ := strings.Cut(page, section+"\n")
+		text, _, _ = strings.Cut(text, ".El\n")
+		next := 0
+		for _, row := range regexp.MustCompile(`(?m)^\.It (\d+) Ta (\d+) Ta `).FindAllStringSubmatch(text, -1) {
+			if row[1] != fmt.Sprint(next) {
+				t.Errorf("%s: a field at %s instead of %d", section, row[1], next)
+			}
+			n, err := strconv.Atoi(row[2])
+			check(t, err)
+			next += n
+		}
+		if next != size {
+			t.Errorf("%s: fields up to %d instead of %d", section, next, size)
+		}
+	}
+	for what, n := range map[string]int64{
+		"number of entries, 1 to %s":                table.MaxEntries,
+		"length of the name: 1 to %s;":              table.MaxName,
+		"length of its target, 1 to %s\n":           table.MaxTarget,
+		"at most %s\ndeep":                          table.MaxDepth,
+		"paths at most %s bytes":                    table.MaxPath,
+		"decodes to more than %s is":                index.MaxBlock,
+		"a reader takes %s.":                        zst.MaxFrame,
+		"number of frames, at most %s\n":            zst.MaxFrames,
+		"All frames together decode to at most %s.": zst.MaxUnpacked,
+	} {
+		if want := strings.ReplaceAll(what, "%s", inWords(n)); !strings.Contains(page, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if magic := strings.TrimSuffix(table.Magic, "\x00"); !strings.Contains(page, `\(lq`+magic+`\(rq and a zero byte`) {
+		t.Errorf("no %q", magic)
+	}
 }

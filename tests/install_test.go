@@ -21,6 +21,7 @@ func TestInstall(t *testing.T) {
 	run("install")
 	check(t, output(exec.Command(filepath.Join(dir, "usr/bin/kheadersfs"), "--version")))
 	content(t, filepath.Join(dir, "usr/share/man/man8/kheadersfs.8"))
+	content(t, filepath.Join(dir, "usr/share/man/man5/kheadersfs-archive.5"))
 	for _, name := range []string{"mount.kheadersfs", "mount.fuse.kheadersfs"} {
 		if to, err := os.Readlink(filepath.Join(dir, "usr/sbin", name)); to != "/usr/bin/kheadersfs" {
 			t.Errorf("%s: %q, %v", name, to, err)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cache stores the tree of a decoded stock archive for the next mount: one
-// file for each archive, named after its SHA-256, in the format of docs/format.md.
+// file for each archive, named after its SHA-256, in the format of kheadersfs-archive(5).
 //
 // A file is trusted if only the user who runs this program can have written it. If it
 // is damaged all the same, it is put aside and written again from the archive.

@@ -9,7 +9,7 @@ import (
 	"hash/crc32"
 )
 
-// The layout of an index: docs/format.md has it.
+// The layout of an index: kheadersfs-archive(5) has it.
 const (
 	// Magic begins every index.
 	Magic      = "khindex\x00"
@@ -26,7 +26,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // An Index is a Table and what else an archive says of itself.
 type Index struct {
 	*Table
-	Hash [32]byte // of what docs/format.md says for each kind of archive
+	Hash [32]byte // of what kheadersfs-archive(5) says for each kind of archive
 	Hot  int64    // the hot files lie before this offset in the row; 0 if they may lie anywhere
 }
 

@@ -7,7 +7,7 @@
 // knows only where they begin in the row that holds them.
 //
 // A Builder makes a Table from the members of a tar, Decode from an index
-// (docs/format.md). A Table never changes; concurrent use is safe.
+// (kheadersfs-archive(5)). A Table never changes; concurrent use is safe.
 package table
 
 import (

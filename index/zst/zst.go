@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package zst reads and writes the container of cache files (docs/format.md): frames
-// of zstd (RFC 8878), a skippable frame with an index, and a skippable frame with the
-// sizes of all of these, which is the seek table of zstd's seekable format 0.1.0
+// Package zst reads and writes the container of cache files (kheadersfs-archive(5)):
+// frames of zstd (RFC 8878), a skippable frame with an index, and a skippable frame with
+// the sizes of all of these, which is the seek table of zstd's seekable format 0.1.0
 // (contrib/seekable_format of the zstd sources). A seek table has no checksum, and
 // with other sizes files would lie elsewhere: so the index is followed by the CRC32C
 // of the entries of the frames before it.

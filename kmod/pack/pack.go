@@ -3,7 +3,7 @@
 // Package pack makes an archive of kernel headers that can be read block by
 // block: an ordinary .tar.xz, cut at the boundaries of files, with the headers
 // that tracing programs read next to each other, and with an index of itself
-// (docs/format.md). The kernel module in the directory above carries it.
+// (kheadersfs-archive(5)). The kernel module in the directory above carries it.
 package pack
 
 import (
