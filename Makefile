@@ -20,21 +20,34 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.6.1
 GOVULNCHECK := v1.1.4
 
 .PHONY: all
-all: bin/kheadersfs
+all: generated
 
 .PHONY: bin/kheadersfs
 bin/kheadersfs:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kheadersfs
 
+# What the program prints to be installed with it. One for another machine does not run
+# here: then it is built for this one, too.
+.PHONY: generated
+generated: bin/kheadersfs
+	set -e; run=bin/kheadersfs; \
+	if [ "$$($(GO) env GOOS GOARCH)" != "$$($(GO) env GOHOSTOS GOHOSTARCH)" ]; then \
+		run=bin/kheadersfs.host; \
+		CGO_ENABLED=0 GOOS=$$($(GO) env GOHOSTOS) GOARCH=$$($(GO) env GOHOSTARCH) \
+			$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $$run ./cmd/kheadersfs; \
+	fi; \
+	$$run cflags --for pkg-config --arch "$$($(GO) env GOARCH)" $(HEADERS) >bin/kheaders.pc
+
 # As root there may be no Go: what make has built is taken.
 .PHONY: install
 install:
-	test -x bin/kheadersfs || $(MAKE) all
+	test -x bin/kheadersfs && test -s bin/kheaders.pc || $(MAKE) all
 	@mkdir -p $(DESTDIR)$(PREFIX)/bin && test -w $(DESTDIR)$(PREFIX)/bin || \
 		{ echo 'hint: sudo make install, or make install PREFIX=DIR DESTDIR=DIR' >&2; exit 1; }
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/kheadersfs-archive.5
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/kheadersfs.8
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pkgconfig bin/kheaders.pc
 	install -d -m 0755 $(DESTDIR)$(HEADERS) $(DESTDIR)$(UNITDIR)
 	set -e; for unit in $(UNITS); do sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 	install -d -m 0755 $(DESTDIR)$(SBINDIR)
@@ -43,7 +56,7 @@ install:
 .PHONY: uninstall
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/,man5/kheadersfs-archive.5 man8/kheadersfs.8)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man5/kheadersfs-archive.5 man/man8/kheadersfs.8 pkgconfig/kheaders.pc)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 

@@ -40,6 +40,21 @@ test_several() {
   umount /usr/src/kheaders "$MNT" "$DIR/other"
 }
 
+# What is printed without a mount means the mount at the default place.
+test_pkg_config() {
+  mount -t tmpfs -o mode=755 none /usr/src
+  mkdir /usr/src/kheaders
+  "$EXE" cflags --for pkg-config >"$DIR/kheaders.pc"
+  export PKG_CONFIG_PATH=$DIR
+  pkg-config --validate kheaders
+  "$EXE" "$ARCHIVE" /usr/src/kheaders
+  arch=$(ls /usr/src/kheaders/arch)
+  is "$(pkg-config --define-variable=arch="$arch" --cflags kheaders | sed 's/ *$//')" "$("$EXE" cflags --arch "$arch")"
+  "$EXE" cflags --for pkg-config --arch arm64 | grep -x arch=arm64
+  "$EXE" cflags --for pkg-config --arch ppc64le | grep -x arch=powerpc
+  umount /usr/src/kheaders
+}
+
 test_quotes() {
   mkdir "$DIR/it's a mount"
   "$EXE" "$ARCHIVE" "$DIR/it's a mount"

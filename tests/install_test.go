@@ -20,8 +20,13 @@ func TestInstall(t *testing.T) {
 	}
 	run("install")
 	check(t, output(exec.Command(filepath.Join(dir, "usr/bin/kheadersfs"), "--version")))
-	content(t, filepath.Join(dir, "usr/share/man/man8/kheadersfs.8"))
-	content(t, filepath.Join(dir, "usr/share/man/man5/kheadersfs-archive.5"))
+	for _, name := range []string{
+		"man/man5/kheadersfs-archive.5", "man/man8/kheadersfs.8", "pkgconfig/kheaders.pc",
+	} {
+		if b := content(t, filepath.Join(dir, "usr/share", name)); len(b) < 300 {
+			t.Errorf("%s has %d bytes", name, len(b))
+		}
+	}
 	for _, name := range []string{"mount.kheadersfs", "mount.fuse.kheadersfs"} {
 		if to, err := os.Readlink(filepath.Join(dir, "usr/sbin", name)); to != "/usr/bin/kheadersfs" {
 			t.Errorf("%s: %q, %v", name, to, err)

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -26,6 +28,9 @@ const cflagsHelp = treeHelp + `
 
 bcc and bpftrace have these flags by themselves, and take no others instead:
 see kheadersfs help env.
+
+With --for pkg-config it prints a file kheaders.pc, whose variables dir and arch
+can be set by pkg-config --define-variable. Nothing need be mounted for that.
 `
 
 const envHelp = treeHelp + `
@@ -34,33 +39,73 @@ bcc and bpftrace take the tree from their environment:
   eval "$(kheadersfs env)"
 `
 
+// cflagsTools are the tools that flags are printed for.
+var cflagsTools = []string{"clang", "clangd", "pkg-config"}
+
 func defineCflags(flags *pflag.FlagSet) func(*call) error {
-	tool := flags.String("for", "clang", "flags for `TOOL`: clang or clangd")
-	arch := flags.String("arch", kernelArch(runtime.GOARCH), "the kernel's name of the `PROCESSOR`, as in arch/")
+	tool := flags.String("for", "clang", "flags for `TOOL`: "+strings.Join(cflagsTools, ", "))
+	name := flags.String("arch", kernelArch(runtime.GOARCH), "the `PROCESSOR`, as in arch/, or as Go calls it")
 	return func(c *call) error {
-		separator := " "
-		switch *tool {
-		case "clang":
-		case "clangd": // compile_flags.txt has an argument a line
-			separator = "\n"
-		case "bcc", "bpftrace":
+		switch {
+		case *tool == "bcc" || *tool == "bpftrace":
 			return withHint(usageErrorf("%s takes the tree from its environment", *tool), `eval "$(kheadersfs env)"`)
-		default:
-			return usageErrorf("--for %s: neither clang nor clangd", *tool)
+		case !slices.Contains(cflagsTools, *tool):
+			return usageErrorf("--for %s: none of %s", *tool, strings.Join(cflagsTools, ", "))
+		}
+		arch := kernelArch(*name)
+		if *tool == "pkg-config" {
+			return printPkgConfig(c.stdout, cmp.Or(c.operands[0], defaultMountpoint), arch)
 		}
 		dir, err := headersDir(c.operands[0])
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(filepath.Join(dir, "arch", *arch, "include")); err != nil {
-			return withHint(fmt.Errorf("%s has no headers of processor %s: %w", dir, *arch, bare(err)), "ls "+dir+"/arch, and --arch")
+		if _, err := os.Stat(filepath.Join(dir, "arch", arch, "include")); err != nil {
+			return withHint(fmt.Errorf("%s has no headers of processor %s: %w", dir, arch, bare(err)), "ls "+dir+"/arch, and --arch")
 		}
-		if *tool == "clang" && strings.ContainsAny(dir, " \t\n\\'\"$`*?[") {
-			return withHint(fmt.Errorf("%q: a shell would not take it as one word", dir), "mount on a directory without such characters in its path")
+		separator := "\n" // compile_flags.txt of clangd has an argument a line
+		if *tool == "clang" {
+			separator = " "
+			err = checkWord(dir)
 		}
-		_, err = fmt.Fprintln(c.stdout, strings.Join(clangFlags(dir, *arch), separator))
+		if err == nil {
+			_, err = fmt.Fprintln(c.stdout, strings.Join(clangFlags(dir, arch), separator))
+		}
 		return err
 	}
+}
+
+// checkWord reports that flags with a path in them would fall apart where a shell or
+// pkg-config reads them.
+func checkWord(path string) error {
+	if !strings.ContainsAny(path, " \t\n\\'\"$`*?[#") {
+		return nil
+	}
+	return withHint(fmt.Errorf("%q: a shell would not take it as one word", path), "mount on a directory without such characters in its path")
+}
+
+// printPkgConfig prints a file for pkg-config, in which the directory and the processor
+// are variables.
+func printPkgConfig(w io.Writer, dir, arch string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := checkWord(dir); err != nil {
+		return err
+	}
+	v, _ := builtFrom()
+	_, err = fmt.Fprintf(w, `# Made by kheadersfs cflags --for pkg-config.
+dir=%s
+arch=%s
+
+Name: kheaders
+Description: headers of the kernel, as kheadersfs mounts them
+URL: https://github.com/kheadersfs/kheadersfs
+Version: %s
+Cflags: %s
+`, dir, arch, v, strings.Join(clangFlags("${dir}", "${arch}"), " "))
+	return err
 }
 
 func defineEnv(*pflag.FlagSet) func(*call) error {
@@ -80,9 +125,11 @@ func defineEnv(*pflag.FlagSet) func(*call) error {
 	}
 }
 
-// clangFlags are what bcc compiles with, with no other headers but the compiler's own. A
-// kernel with indirect branch tracking has attributes that clang ignores without
-// -fcf-protection, which is not for every target.
+// clangFlags are what bcc compiles with, with no other headers but the compiler's own.
+// They have no quotes, since a shell that substitutes a command keeps those, and one that
+// make calls removes them: the name of the module is the compiler's own string. A kernel with
+// indirect branch tracking has attributes that clang ignores without -fcf-protection, which
+// is not for every target.
 func clangFlags(dir, arch string) []string {
 	flags := []string{"-nostdlibinc"}
 	for _, include := range kernel.IncludeDirs(arch) {
@@ -90,7 +137,7 @@ func clangFlags(dir, arch string) []string {
 	}
 	return append(flags,
 		"-include", filepath.Join(dir, kernel.ConfigFile),
-		"-D__KERNEL__", "-D__TARGET_ARCH_"+arch, "-DCONFIG_CC_IS_CLANG", `-DKBUILD_MODNAME="kheaders"`,
+		"-D__KERNEL__", "-D__TARGET_ARCH_"+arch, "-DCONFIG_CC_IS_CLANG", "-DKBUILD_MODNAME=__BASE_FILE__",
 		"-fno-stack-protector", "-fms-extensions", "-Wno-microsoft-anon-tag", "-Wno-unused-value", "-Wno-pointer-sign",
 		"-Wno-address-of-packed-member", "-Wno-gnu-variable-sized-type-not-at-end", "-Wno-ignored-attributes",
 		"-Wno-unknown-warning-option")
@@ -123,14 +170,11 @@ func headersDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// kernelArch returns the kernel's name of a processor that Go calls goarch.
-func kernelArch(goarch string) string {
-	names := map[string]string{
-		"amd64": "x86", "386": "x86", "ppc64le": "powerpc", "ppc64": "powerpc", "riscv64": "riscv", "s390x": "s390", "loong64": "loongarch",
-		"mips": "mips", "mipsle": "mips", "mips64": "mips", "mips64le": "mips",
-	}
-	if name := names[goarch]; name != "" {
-		return name
-	}
-	return goarch
+// kernelArches are the kernel's names of the processors that Go calls so.
+var kernelArches = map[string]string{
+	"amd64": "x86", "386": "x86", "arm": "arm", "arm64": "arm64", "ppc64le": "powerpc", "ppc64": "powerpc", "riscv64": "riscv",
+	"s390x": "s390", "loong64": "loongarch", "mips": "mips", "mipsle": "mips", "mips64": "mips", "mips64le": "mips",
 }
+
+// kernelArch returns the kernel's name of a processor, by that or by Go's.
+func kernelArch(name string) string { return cmp.Or(kernelArches[name], name) }

@@ -164,8 +164,9 @@ func defineVersion(*pflag.FlagSet) func(*call) error {
 	return func(c *call) error { return printVersion(c.stdout) }
 }
 
-func printVersion(w io.Writer) error {
-	v, c := version, commit
+// builtFrom returns the version and the commit of the program.
+func builtFrom() (v, c string) {
+	v, c = version, commit
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v = cmp.Or(v, info.Main.Version)
 		for _, s := range info.Settings {
@@ -174,7 +175,11 @@ func printVersion(w io.Writer) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(w, "kheadersfs %s (commit %s, %s %s/%s)\n",
-		cmp.Or(v, "unknown"), cmp.Or(c, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return cmp.Or(v, "unknown"), cmp.Or(c, "unknown")
+}
+
+func printVersion(w io.Writer) error {
+	v, c := builtFrom()
+	_, err := fmt.Fprintf(w, "kheadersfs %s (commit %s, %s %s/%s)\n", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
