@@ -36,6 +36,7 @@ generated: bin/kheadersfs
 		CGO_ENABLED=0 GOOS=$$($(GO) env GOHOSTOS) GOARCH=$$($(GO) env GOHOSTARCH) \
 			$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $$run ./cmd/kheadersfs; \
 	fi; \
+	for shell in bash zsh fish; do $$run completion $$shell >bin/completion.$$shell; done; \
 	$$run cflags --for pkg-config --arch "$$($(GO) env GOARCH)" $(HEADERS) >bin/kheaders.pc
 
 # As root there may be no Go: what make has built is taken.
@@ -47,6 +48,9 @@ install:
 	install -D -m 0755 bin/kheadersfs $(DESTDIR)$(PREFIX)/bin/kheadersfs
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/kheadersfs-archive.5
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/kheadersfs.8
+	install -D -m 0644 bin/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kheadersfs
+	install -D -m 0644 bin/completion.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kheadersfs
+	install -D -m 0644 bin/completion.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kheadersfs.fish
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/pkgconfig bin/kheaders.pc
 	install -d -m 0755 $(DESTDIR)$(HEADERS) $(DESTDIR)$(UNITDIR)
 	set -e; for unit in $(UNITS); do sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
@@ -56,7 +60,9 @@ install:
 .PHONY: uninstall
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/kheadersfs $(addprefix $(DESTDIR)$(SBINDIR)/,$(HELPERS))
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man5/kheadersfs-archive.5 man/man8/kheadersfs.8 pkgconfig/kheaders.pc)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man5/kheadersfs-archive.5 man/man8/kheadersfs.8 \
+		bash-completion/completions/kheadersfs zsh/site-functions/_kheadersfs \
+		fish/vendor_completions.d/kheadersfs.fish pkgconfig/kheaders.pc)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 

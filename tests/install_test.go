@@ -22,6 +22,7 @@ func TestInstall(t *testing.T) {
 	check(t, output(exec.Command(filepath.Join(dir, "usr/bin/kheadersfs"), "--version")))
 	for _, name := range []string{
 		"man/man5/kheadersfs-archive.5", "man/man8/kheadersfs.8", "pkgconfig/kheaders.pc",
+		"bash-completion/completions/kheadersfs", "zsh/site-functions/_kheadersfs", "fish/vendor_completions.d/kheadersfs.fish",
 	} {
 		if b := content(t, filepath.Join(dir, "usr/share", name)); len(b) < 300 {
 			t.Errorf("%s has %d bytes", name, len(b))

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -178,3 +179,6 @@ var kernelArches = map[string]string{
 
 // kernelArch returns the kernel's name of a processor, by that or by Go's.
 func kernelArch(name string) string { return cmp.Or(kernelArches[name], name) }
+
+// processors returns the kernel's names of all processors.
+func processors() []string { return slices.Compact(slices.Sorted(maps.Values(kernelArches))) }

@@ -36,6 +36,9 @@ func printOverview(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(overviewHead)
 	for _, cmd := range commands() {
+		if cmd.name == "completion" { // which make install calls; the screen is small
+			continue
+		}
 		fmt.Fprintf(&b, "  %-29s%s\n", strings.TrimSuffix(cmd.name+" "+cmd.usage, " "), cmd.help)
 	}
 	b.WriteString(overviewEnd)
@@ -75,12 +78,8 @@ func defineHelp(*pflag.FlagSet) func(*call) error {
 }
 
 func unknownCommand(name string) error {
-	var names []string
-	for _, cmd := range commands() {
-		names = append(names, cmd.name)
-	}
 	err := usageErrorf("unknown command %q", name)
-	if near := nearest(name, names); near != "" {
+	if near := nearest(name, commandNames()); near != "" {
 		return withHint(err, "did you mean "+near+"?")
 	}
 	return withHint(err, "kheadersfs --help")

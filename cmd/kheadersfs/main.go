@@ -75,7 +75,18 @@ func commands() []*command {
 			"print this help, or that of a command", "", defineHelp},
 		{"version", "", nil, 0,
 			"print version, commit and Go version", "", defineVersion},
+		{"completion", "SHELL", []string{"SHELL"}, 1,
+			"print the completions for a shell", completionHelp, defineCompletion},
 	}
+}
+
+// commandNames returns the names of all commands.
+func commandNames() []string {
+	var names []string
+	for _, cmd := range commands() {
+		names = append(names, cmd.name)
+	}
+	return names
 }
 
 // commandNamed returns nil if there is no such command.
