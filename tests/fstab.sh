@@ -21,6 +21,11 @@ nosymfollow) options=noauto,nosymfollow ;;
 unknown_word) options=noauto,nonsense=1 ;;
 misspelt_word) options=noauto,no-cahce ;;
 user) options=noauto,user ;;
+spaces)
+  cp "$ARCHIVE" "$DIR/an archive"
+  mkdir "$DIR/a mount"
+  source=$DIR/an\\040archive MNT=$DIR/a\\040mount
+  ;;
 dropped_privileges) options=noauto,ro,nosuid,nodev,drop_privileges,setuid=nobody,allow_other ;;
 esac
 FSTAB="$source $MNT $TYPE $options 0 0"
@@ -155,6 +160,18 @@ test_user_without_fstab() {
   chmod 600 /dev/fuse
   if as_user "$EXE" "$ARCHIVE" "$MNT" 2>"$DIR/err"; then exit 1; fi
   grep 'hint: chmod 0666 /dev/fuse' "$DIR/err"
+}
+
+# Names with spaces are as fstab(5) and /proc/mounts have them.
+test_spaces() {
+  mount -a
+  mount -a
+  is "$(grep -c -F "$DIR/an\040archive $DIR/a\040mount fuse.kheadersfs " /proc/mounts)" 1
+  "$EXE" cflags --for clangd "$DIR/a mount" | grep -x -- "-I$DIR/a mount/include"
+  umount "$DIR/a mount"
+  mount "$DIR/a mount"
+  umount "$DIR/an archive"
+  fails grep -F "$DIR/a\040mount" /proc/mounts
 }
 
 # That is a word of mount.fuse3.

@@ -53,7 +53,7 @@ func mountError(err error, dir string, allowOther bool) error {
 	wrapped := fmt.Errorf("mounting on %s: %w", dir, err)
 	switch {
 	case os.Geteuid() == 0 && errors.Is(err, syscall.EPERM):
-		return withHint(wrapped, "mounting needs CAP_SYS_ADMIN: a container must be given it")
+		return withHint(wrapped, "mounting needs CAP_SYS_ADMIN: a container must be given it; a rule of udev must start a mount unit instead")
 	case os.Geteuid() == 0:
 		return wrapped
 	case allowOther:
