@@ -8,7 +8,7 @@
 # shellcheck disable=SC2317 # functions are called by name
 set -eu
 unset XDG_DATA_HOME XDG_CONFIG_HOME
-export HOME=$DIR/home LC_ALL=C
+export HOME=$DIR/home LC_ALL=C TERM=dumb INPUTRC=/dev/null
 mkdir "$HOME" "$DIR/bin" "$DIR/where"
 touch "$DIR/which"
 # fish completes only for a command that there is.

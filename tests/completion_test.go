@@ -13,6 +13,7 @@ import (
 // TestCompletion has real shells complete command lines.
 func TestCompletion(t *testing.T) {
 	need.Command(t, "bash", "zsh", "fish")
+	needTerminal(t)
 	eachIn(t, "completion.sh", func(t *testing.T, script []string) {
 		cmd := exec.Command("./"+script[0], script[1])
 		cmd.Env = append(os.Environ(), "EXE="+kheadersfs(t), "DIR="+t.TempDir())
