@@ -9,7 +9,7 @@
 mount -t tmpfs none /usr/local/sbin
 cp "$EXE" /usr/local/sbin/kheadersfs
 left=
-remove() { for f in $left; do umount "$f" 2>/dev/null || :; rm "$f"; done; }
+remove() { for f in $left; do umount "$f" 2>/dev/null || :; rm -d "$f"; done; }
 trap remove EXIT
 [ -e /etc/fstab ] || { touch /etc/fstab; left=/etc/fstab; }
 [ -e /etc/mtab ] || { ln -s /proc/self/mounts /etc/mtab; left="$left /etc/mtab"; }

@@ -17,6 +17,7 @@ type mountConfig struct {
 	strict   bool
 	cacheDir string
 	noCache  bool
+	link     linkMode
 	verbose  bool
 	debug    bool
 	readyFD  int // see background.go
@@ -40,6 +41,8 @@ func (c *mountConfig) words() *pflag.FlagSet {
 	words.BoolVar(&c.strict, "strict", false, "fail if the headers found are of another release")
 	words.Var(text{&c.cacheDir, "DIR"}, "cache-dir", "keep what was decoded in DIR")
 	words.BoolVar(&c.noCache, "no-cache", false, "keep what was decoded in memory only")
+	words.Var(&c.link, "link", "have bcc and bpftrace find the headers, or --link=force:\nsee kheadersfs help link")
+	words.Lookup("link").NoOptDefVal = "yes"
 	words.BoolVarP(&c.verbose, "verbose", "v", false, "log what was found, and the time of each step")
 	words.BoolVar(&c.debug, "debug", false, "log each FUSE request")
 	return words
@@ -120,14 +123,13 @@ func (c *mountConfig) applyOption(words *pflag.FlagSet, word string) error {
 
 // setFlag sets the flag whose name is a word of -o.
 func setFlag(flag *pflag.Flag, word, value string, hasValue bool) error {
-	isBool := flag.Value.Type() == "bool"
 	switch {
-	case isBool && hasValue:
+	case flag.Value.Type() == "bool" && hasValue:
 		return usageErrorf("option %q: %s takes no value", word, flag.Name)
-	case !isBool && !hasValue:
+	case !hasValue && flag.NoOptDefVal == "":
 		return usageErrorf("option %q needs a value: %s=%s", word, flag.Name, flag.Value.Type())
-	case isBool:
-		value = "true"
+	case !hasValue:
+		value = flag.NoOptDefVal
 	}
 	if err := flag.Value.Set(value); err != nil {
 		return usageErrorf("option %q: %v", word, err)

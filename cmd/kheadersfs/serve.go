@@ -44,9 +44,11 @@ func (m *mounted) resume(r *resumption, o fs.Options) error {
 // written. args are those of the command.
 func (m *mounted) serve(c *mountConfig, args []string, logger *log.Logger) error {
 	directory, _ := os.Getwd()
+	link := m.makeLink(c, logger)
 	if c.readyFD >= 0 {
 		if err := enterBackground(c.readyFD, logger); err != nil {
 			m.Unmount()
+			link.unmounted(logger)
 			return err
 		}
 	}
@@ -68,8 +70,12 @@ func (m *mounted) serve(c *mountConfig, args []string, logger *log.Logger) error
 		close(done)
 	}()
 	unmounted, err := m.stopped(done, logger)
+	if err != nil {
+		return err // the next server goes on with the link
+	}
+	link.unmounted(logger)
 	if !unmounted {
-		return err
+		return nil
 	}
 	written := make(chan struct{})
 	go func() {
