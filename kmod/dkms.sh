@@ -26,10 +26,14 @@ remove() {
   rm -rf "/usr/src/kheadersfs-$version"
 }
 
+# has_headers says whether modules can be built for a kernel. In headers that a kernel carries
+# they can't.
+has_headers() { [ -f "/lib/modules/$1/build/Makefile" ]; }
+
 # kernels prints the releases that have headers, the running one first.
 kernels() {
   for dir in "/lib/modules/$running" /lib/modules/*; do
-    if [ -d "$dir/build/include" ]; then echo "${dir##*/}"; fi
+    if has_headers "${dir##*/}"; then echo "${dir##*/}"; fi
   done | awk '!seen[$0]++'
 }
 
@@ -63,8 +67,8 @@ for release in $(kernels); do
   fi
 done
 
-if ! [ -d "/lib/modules/$running/build/include" ]; then
-  echo "dkms.sh: the running kernel has no headers in /lib/modules/$running/build" >&2
+if ! has_headers "$running"; then
+  echo "dkms.sh: the running kernel has no headers to build modules with in /lib/modules/$running/build" >&2
   echo "hint: install linux-headers-$running (Debian) or the like, and DKMS builds the module" >&2
 fi
 for release in $failed; do
