@@ -30,7 +30,7 @@ not_made() { # WARNING HINT [FLAG...]
 
 test_umount() {
   "$EXE" --link "$ARCHIVE" "$MNT"
-  is_linked
+  is_linked "$MNT"
   ls "$build/include/linux"
   is "$(readlink -f "$build")" "$MNT"
   umount "$MNT"
@@ -82,7 +82,7 @@ test_again_at_once() {
     umount "$MNT"
     "$EXE" --link "$ARCHIVE" "$MNT"
     while kill -0 "$first" 2>/dev/null; do sleep 0.05; done
-    is_linked
+    is_linked "$MNT"
     end
     is_clean
   done
@@ -91,7 +91,7 @@ test_again_at_once() {
 test_fstab() {
   with_helpers
   mount "$MNT"
-  is_linked
+  is_linked "$MNT"
   end
   is_clean
 }
@@ -101,7 +101,7 @@ test_fstab_force() {
   mkdir -p /var/lib/dkms/acpi-call/1.2.2
   ln -s /usr/src/acpi-call-1.2.2 /var/lib/dkms/acpi-call/1.2.2/source
   mount "$MNT"
-  is_linked
+  is_linked "$MNT"
   end
   is_clean
 }
@@ -110,7 +110,7 @@ test_fstab_force() {
 test_dangling() {
   ln -s /usr/src/linux-headers "$build"
   "$EXE" --link "$ARCHIVE" "$MNT"
-  is_linked
+  is_linked "$MNT"
   end
   is_clean build
   is "$(readlink "$build")" /usr/src/linux-headers
@@ -189,7 +189,7 @@ test_commands() {
   "$EXE" "$ARCHIVE" "$MNT"
   ln -s /usr/src/linux-headers "$build"
   "$EXE" link "$MNT"
-  is_linked
+  is_linked "$MNT"
   "$EXE" link "$MNT"
   status 1 "$EXE" unlink "$DIR"
   grep "$build is not a link of kheadersfs to $DIR" "$DIR/err"
@@ -213,7 +213,7 @@ test_commands() {
 # A module that DKMS has, and one that it is given.
 test_dkms() {
   "$EXE" --link "$ARCHIVE" "$MNT"
-  is_linked
+  is_linked "$MNT"
   mkdir -p /var/lib/dkms/acpi-call/1.2.2
   ln -s /usr/src/acpi-call-1.2.2 /var/lib/dkms/acpi-call/1.2.2/source
   while [ -L "$build" ]; do sleep 0.05; done
@@ -221,10 +221,10 @@ test_dkms() {
   not_made "DKMS has modules to build (acpi-call), and cannot build them in this mount" "kheadersfs pack --kbuild"
   is_clean
   "$EXE" --link=force "$ARCHIVE" "$MNT"
-  is_linked
+  is_linked "$MNT"
   "$EXE" unlink "$MNT"
   "$EXE" link --force "$MNT"
-  is_linked
+  is_linked "$MNT"
   end
   is_clean
 }

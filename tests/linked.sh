@@ -13,8 +13,8 @@ modules=/lib/modules/$(uname -r)
 build=$modules/build
 mkdir "$modules"
 
-is_linked() { is "$(readlink "$build")" "${1:-$MNT}/include/.."; }
-# is_clean says that nothing is left in the directory, but for the names given.
+is_linked() { is "$(readlink "$build")" "$1/include/.."; } # MOUNTPOINT
+# is_clean says that nothing is left in the directory, but for a name that is given.
 is_clean() { is "$(ls -A "$modules")" "${1-}"; }
 end() {
   umount "$MNT"
