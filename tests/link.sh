@@ -181,6 +181,16 @@ test_user() {
   gone
 }
 
+# mount.fuse3 mounts, and hands the mount over. It passes on no mount point.
+test_handed_over() {
+  status 0 mount -t fuse.kheadersfs -o link,ro,nosuid,nodev,drop_privileges "$ARCHIVE" "$MNT"
+  grep "warning: no link $build: the mount point is not known" "$DIR/err"
+  grep "hint: kheadersfs link MOUNTPOINT" "$DIR/err"
+  "$EXE" link "$MNT"
+  is_linked "$MNT"
+  umount "$MNT"
+}
+
 test_commands() {
   status 1 "$EXE" link "$MNT"
   grep "$MNT: no headers of a kernel" "$DIR/err"

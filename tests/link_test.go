@@ -25,10 +25,10 @@ func uname(t testing.TB) string {
 }
 
 // runningArchive returns an archive of a tree, which is changed to be of the running kernel.
-func runningArchive(t testing.TB, tree string) string {
+func runningArchive(t testing.TB, tree string, xzArgs ...string) string {
 	t.Helper()
 	check(t, os.WriteFile(filepath.Join(tree, "include/generated/utsrelease.h"), fmt.Appendf(nil, "#define UTS_RELEASE %q\n", uname(t)), 0o644))
-	return pack(t, tree)
+	return pack(t, tree, xzArgs...)
 }
 
 // TestLink makes the link by which bcc and bpftrace find the headers, and removes it.
@@ -59,5 +59,18 @@ func TestLinkDKMS(t *testing.T) {
 	eachIn(t, "link-dkms.sh", func(t *testing.T, script []string) {
 		inNamespace(t, script, "EXE="+kheadersfs(t), "LEAN="+lean, "FULL="+full, "HEADERS="+headers,
 			"PACKAGE="+strings.TrimSpace(string(module)), "MNT="+mountpoint(t), "DIR="+worldReadable(t), "LC_ALL=C")
+	})
+}
+
+// TestLinkClients has bcc and bpftrace find the headers by the link.
+func TestLinkClients(t *testing.T) {
+	needMount8(t)
+	need.Command(t, "bpftrace", "timeout")
+	need.That(t, exec.Command("/usr/bin/python3", "-c", "import bcc").Run() == nil, "Debian's python3-bpfcc")
+	tree := filepath.Join(t.TempDir(), "tree")
+	check(t, untar(stockArchive(t), tree))
+	archive := runningArchive(t, tree, "-0")
+	eachIn(t, "link-clients.sh", func(t *testing.T, script []string) {
+		inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+worldReadable(t), "LC_ALL=C")
 	})
 }

@@ -30,7 +30,8 @@ const (
 	// lead to an empty directory, in which bpftrace fails, though without any it works.
 	linkEnd = "/include/.."
 
-	instead = `for bcc and bpftrace, eval "$(kheadersfs env)" does without, and sudo -E`
+	// instead is the hint to what does without a link.
+	instead = `eval "$(kheadersfs env)", and sudo -E, are enough for bcc and bpftrace`
 )
 
 // A buildLink is the link modules/RELEASE/build to the mount on a directory.
