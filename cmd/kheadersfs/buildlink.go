@@ -31,7 +31,7 @@ const (
 	linkEnd = "/include/.."
 
 	// instead is the hint to what does without a link.
-	instead = `eval "$(kheadersfs env)", and sudo -E, are enough for bcc and bpftrace`
+	instead = `bcc and bpftrace also find the headers by eval "$(kheadersfs env)" and sudo -E`
 )
 
 // A buildLink is the link modules/RELEASE/build to the mount on a directory.
