@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-const release = "1.2.3-test"
+const testRelease = "1.2.3-test"
 
 // linkIn returns a link in a directory of modules of its own, to a directory with headers,
 // which stands for a mount.
 func linkIn(t *testing.T) *buildLink {
 	dir := t.TempDir()
-	l := &buildLink{modules: filepath.Join(dir, "modules"), release: release, dir: filepath.Join(dir, "mnt")}
+	l := &buildLink{modules: filepath.Join(dir, "modules"), release: testRelease, dir: filepath.Join(dir, "mnt")}
 	mkdir(t, filepath.Dir(l.path()))
 	mkdir(t, filepath.Join(l.dir, "include"))
 	return l
@@ -127,7 +127,7 @@ func TestLinkAfterCrash(t *testing.T) {
 	if err := killed.remove(nil); !errors.As(err, &notOurs) {
 		t.Errorf("another's link is removed: %v", err)
 	}
-	if err := (&buildLink{modules: l.modules, release: release}).remove(nil); err != nil { // of any mount
+	if err := (&buildLink{modules: l.modules, release: testRelease}).remove(nil); err != nil { // of any mount
 		t.Error(err)
 	}
 	if left := l.inModules(t); left != "build /nonexistent/headers" {
@@ -139,7 +139,7 @@ func TestLinkAfterCrash(t *testing.T) {
 // directory.
 func TestLinkElsewhere(t *testing.T) {
 	l := linkIn(t)
-	symlink(t, release, filepath.Join(l.modules, "4.5.6"))
+	symlink(t, testRelease, filepath.Join(l.modules, "4.5.6"))
 	for _, r := range []string{"4.5.6", "7.8.9"} {
 		other := *l
 		other.release = r
@@ -159,7 +159,7 @@ func TestModulesToBuild(t *testing.T) {
 	mnt := dir("usr/src/mnt-1")
 	want := func(names ...string) {
 		t.Helper()
-		if got := modulesToBuild(root, release, mnt); !slices.Equal(got, names) {
+		if got := modulesToBuild(root, testRelease, mnt); !slices.Equal(got, names) {
 			t.Errorf("%q instead of %q", got, names)
 		}
 	}
@@ -178,14 +178,14 @@ func TestModulesToBuild(t *testing.T) {
 	}
 	found := make(chan []string)
 	go func() {
-		names, err := waitForDKMS(watch, root, release, mnt)
+		names, err := waitForDKMS(watch, root, testRelease, mnt)
 		if err != nil {
 			t.Error(err)
 		}
 		found <- names
 	}()
 	mkdir(t, dir("var/lib/dkms/kheadersfs/0.1"))
-	mkdir(t, dir("var/lib/dkms/kheadersfs/0.1/"+release))
+	mkdir(t, dir("var/lib/dkms/kheadersfs/0.1/"+testRelease))
 	symlink(t, "/usr/src/kheadersfs-0.1", dir("var/lib/dkms/kheadersfs/0.1/source"))
 	want() // it is built
 	mkdir(t, dir("usr/src/acpi-call-1.2.2"))
@@ -198,7 +198,7 @@ func TestModulesToBuild(t *testing.T) {
 	mkdir(t, dir("var/lib/dkms/zfs/2.1"))
 	symlink(t, "/usr/src/zfs-2.1", dir("var/lib/dkms/zfs/2.1/source"))
 	want("acpi-call", "zfs")
-	if err := os.Remove(dir("var/lib/dkms/kheadersfs/0.1/" + release)); err != nil {
+	if err := os.Remove(dir("var/lib/dkms/kheadersfs/0.1/" + testRelease)); err != nil {
 		t.Fatal(err)
 	}
 	want("acpi-call", "kheadersfs", "zfs")
@@ -210,7 +210,7 @@ func TestModulesToBuild(t *testing.T) {
 	}
 	none, ended := t.TempDir(), make(chan error)
 	go func() {
-		_, err := waitForDKMS(idle, none, release, "")
+		_, err := waitForDKMS(idle, none, testRelease, "")
 		ended <- err
 	}()
 	idle.Close()
