@@ -55,7 +55,11 @@ install:
 	install -d -m 0755 $(DESTDIR)$(HEADERS) $(DESTDIR)$(UNITDIR)
 	set -e; for unit in $(UNITS); do sed 's,/usr/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 	install -d -m 0755 $(DESTDIR)$(SBINDIR)
-	set -e; for name in $(HELPERS); do ln -sf $(PREFIX)/bin/kheadersfs $(DESTDIR)$(SBINDIR)/$$name; done
+	set -e; for name in $(HELPERS); do \
+		ln -sf $(PREFIX)/bin/kheadersfs $(DESTDIR)$(SBINDIR)/$$name; \
+		ln -sf kheadersfs.8 $(DESTDIR)$(PREFIX)/share/man/man8/$$name.8; \
+	done
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/tmpfiles.d contrib/tmpfiles.d/kheadersfs.conf
 
 .PHONY: uninstall
 uninstall:
@@ -64,6 +68,7 @@ uninstall:
 		bash-completion/completions/kheadersfs zsh/site-functions/_kheadersfs \
 		fish/vendor_completions.d/kheadersfs.fish pkgconfig/kheaders.pc)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(addsuffix .8,$(HELPERS))) $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kheadersfs.conf
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
 # System packages for test, lint and demo, from Debian; only when missing.

@@ -33,6 +33,16 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, to, err)
 		}
 	}
+	t.Run("tmpfiles", func(t *testing.T) {
+		needRoot(t)
+		need.Command(t, "systemd-tmpfiles")
+		check(t, output(exec.Command("systemd-tmpfiles", "--root="+dir, "--create", "kheadersfs.conf")))
+		st, err := os.Stat(filepath.Join(dir, "var/cache/kheadersfs"))
+		check(t, err)
+		if st.Mode() != os.ModeDir|0o755 {
+			t.Errorf("the directory of the cache: %v", st.Mode())
+		}
+	})
 	run("uninstall")
 	check(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
