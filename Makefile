@@ -22,9 +22,15 @@ GOVULNCHECK := v1.1.4
 .PHONY: all
 all: generated
 
-.PHONY: bin/kheadersfs
-bin/kheadersfs:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kheadersfs
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/kheadersfs
+
+.PHONY: FORCE
+bin/kheadersfs: FORCE
+	$(BUILD)
+
+# For another processor, as GOARCH names it.
+bin/linux-%/kheadersfs: FORCE
+	GOOS=linux GOARCH=$* $(BUILD)
 
 # What the program prints to be installed with it. One for another machine does not run
 # here: then it is built for this one, too.
@@ -71,6 +77,12 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(addsuffix .8,$(HELPERS))) $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kheadersfs.conf
 	rmdir $(DESTDIR)$(HEADERS) 2>/dev/null || true
 
+# Debian's and rpm's packages in dist/, for this processor or GOARCH.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+.PHONY: deb rpm
+deb rpm:
+	contrib/packaging/package.sh $@ $(NFPM)
+
 # System packages for test, lint and demo, from Debian; only when missing.
 .PHONY: deps
 deps:
@@ -109,7 +121,7 @@ lint: format
 	set -e; for arch in $(ARCHES); do echo "vet $$arch"; GOARCH=$$arch $(GO) vet ./...; done
 	$(GO) mod tidy -diff
 	$(GO) run $(STATICCHECK) ./...
-	shellcheck -x -P . .ci/run tests/*.sh kmod/*.sh
+	shellcheck -x -P . .ci/run tests/*.sh kmod/*.sh contrib/packaging/*.sh
 	mandoc -Tlint -Wwarning docs/man/*
 	tests/licences.sh
 
@@ -139,4 +151,4 @@ fuzz:
 
 .PHONY: clean
 clean:
-	rm -rf bin tests/out
+	rm -rf bin dist tests/out

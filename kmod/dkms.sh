@@ -1,29 +1,35 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: kmod/dkms.sh install|remove
+# usage: kmod/dkms.sh install|remove|copy
 #
 # install gives the module to DKMS, which builds it for each kernel to come, and
 # has it built for each installed kernel that has headers, the running one first.
 # A kernel for which that fails does not keep the others from theirs. remove
 # takes the module and its sources away again, as install does with an earlier
-# version.
+# version; where this is run in /usr/src itself, as by a package, the sources stay.
+# copy only puts the sources where DKMS looks for them, below DESTDIR.
 set -eu
 cd "$(dirname "$0")"
 
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+sources=/usr/src/kheadersfs-$version
 running=$(uname -r)
 
-copy_sources() { install -D -m 0644 -t "/usr/src/kheadersfs-$version" COPYING Kbuild dkms.conf kheaders.c; }
+copy_sources() { # [DESTDIR]
+  if [ "$PWD" != "$sources" ]; then
+    install -D -m 0644 -t "${1-}$sources" COPYING Kbuild dkms.conf dkms.sh kheaders.c
+  fi
+}
 
 # remove needs the sources too: without them DKMS cannot name the module.
 remove() {
   copy_sources
   for v in $(dkms status | sed -n 's|^kheadersfs[/,] *\([^,:]*\).*|\1|p' | sort -u); do
     dkms remove "kheadersfs/$v" --all
-    rm -rf "/usr/src/kheadersfs-$v"
+    [ "$PWD" = "$sources" ] || rm -rf "/usr/src/kheadersfs-$v"
   done
-  rm -rf "/usr/src/kheadersfs-$version"
+  [ "$PWD" = "$sources" ] || rm -rf "$sources"
 }
 
 # has_headers says whether modules can be built for a kernel. In headers that a kernel carries
@@ -40,7 +46,8 @@ kernels() {
 case $* in
 install) ;;
 remove) remove; exit ;;
-*) echo "dkms.sh: usage: kmod/dkms.sh install|remove" >&2; exit 2 ;;
+copy) copy_sources "${DESTDIR-}"; exit ;;
+*) echo "dkms.sh: usage: kmod/dkms.sh install|remove|copy" >&2; exit 2 ;;
 esac
 
 # Kbuild looks for it in the same places.
