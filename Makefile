@@ -83,6 +83,13 @@ NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 deb rpm:
 	contrib/packaging/package.sh $@ $(NFPM)
 
+# Tarballs, their SBOMs and checksums, in dist/.
+RELEASE_ARCHES := amd64 arm64 riscv64 s390x ppc64le 386
+CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+.PHONY: release
+release:
+	contrib/packaging/release.sh $(CYCLONEDX) $(RELEASE_ARCHES)
+
 # System packages for test, lint and demo, from Debian; only when missing.
 .PHONY: deps
 deps:
