@@ -3,10 +3,12 @@
 package tests
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -69,6 +71,32 @@ func TestPackages(t *testing.T) {
 	eachIn(t, "packages.sh", func(t *testing.T, script []string) {
 		inNamespace(t, script, "FIRST="+first, "SECOND="+second, "DIR="+worldReadable(t), "TREE="+tree, "ARCHIVE="+archive)
 	})
+}
+
+// TestSlowPackagesDebian does it by apt and rpm in Debian 12 and 13, and has DKMS build the
+// module there.
+func TestSlowPackagesDebian(t *testing.T) {
+	need.Slow(t)
+	needMounts(t)
+	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
+	need.Command(t, "apt-get", "debootstrap", "pgrep")
+	first, second := packages(t)
+	tree := smallTree(t)
+	archive := pack(t, tree)
+	for _, suite := range []string{"bookworm", "trixie"} {
+		var stderr bytes.Buffer
+		cmd := exec.Command("./debian.sh", suite, "out/debian")
+		cmd.Stderr = &stderr
+		system, err := cmd.Output()
+		need.That(t, err == nil, "Debian's %s: %v\n%s", suite, err, &stderr)
+		path, err := filepath.Abs(strings.TrimSpace(string(system)))
+		check(t, err)
+		t.Run(suite, func(t *testing.T) {
+			eachIn(t, "packages-debian.sh", func(t *testing.T, script []string) {
+				inNamespace(t, script, "SYSTEM="+path, "FIRST="+first, "SECOND="+second, "DIR="+worldReadable(t), "TREE="+tree, "ARCHIVE="+archive)
+			})
+		})
+	}
 }
 
 // The package holds what make install installs, and what policies want beside that, and
