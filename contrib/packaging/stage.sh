@@ -41,15 +41,19 @@ program() { # GOARCH DIR
   install -D -m 0755 "bin/linux-$1/kheadersfs" "$2/kheadersfs"
 }
 
-# licences prints the licences of the modules that the program holds. That of
-# golang.org/x/sys is Go's own.
+# licences prints the licences of the modules that the program holds, and of their
+# packages that have one of their own. That of golang.org/x/sys is Go's own.
 licences() {
   # shellcheck disable=SC2016 # a template
-  go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/kheadersfs |
-    sort -u | while read -r path version source; do
-    printf '%s %s\n\n' "$path" "$version"
-    cat "$source/LICENSE"
-    printf '\n\n'
+  go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}
+{{$.ImportPath}} {{.Version}} {{$.Dir}}{{end}}{{end}}' ./cmd/kheadersfs | sort -u | while read -r path version source; do
+    for file in "$source"/LICENSE*; do
+      if [ -f "$file" ]; then
+        printf '%s %s\n\n' "$path" "$version"
+        cat "$file"
+        printf '\n\n'
+      fi
+    done
   done
 }
 
