@@ -23,6 +23,7 @@ system() {
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@" </dev/null
 }
 apt() { system apt-get -q -y --no-install-recommends --allow-downgrades "$@"; }
+inside=$root place=/usr/src/kheaders
 start() { system mount -t kheadersfs /packages/archive.tar.xz /usr/src/kheaders; }
 # copied prints where system sees the file of FIRST or SECOND that a pattern matches.
 copied() { # DIRECTORY PATTERN
@@ -66,7 +67,7 @@ test_dkms() {
 
   apt remove kheadersfs-dkms
   is "$(built)" ""
-  is "$(find "$root/var/lib/dkms" "$root"/usr/src/kheadersfs-* 2>/dev/null | grep kheaders)" ""
+  is "$(find "$root/var/lib/dkms" "$root/usr/src" -name 'kheadersfs*')" ""
   apt purge kheadersfs-dkms kheadersfs
   purged
 }

@@ -6,7 +6,8 @@
 # which has the files of TREE.
 #
 # A script says how in two functions: manage install DIRECTORY|remove|purge asks the package
-# manager, and start mounts ARCHIVE on /usr/src/kheaders below root.
+# manager, and start mounts ARCHIVE on /usr/src/kheaders below root. The program runs inside
+# that directory, and is given the mount point as place.
 
 root=$DIR/root
 mnt=$root/usr/src/kheaders
@@ -14,8 +15,29 @@ cache=$root/var/cache/kheadersfs
 
 fail() { echo "FAIL: $*" >&2; exit 1; }
 is() { [ "$1" = "$2" ] || fail "$1 instead of $2"; }
-server() { pgrep -f "kheadersfs --ready-fd=.* (${root//./\\.})?/usr/src/kheaders( |\$)"; }
-gone() { while kill -0 "$1" 2>/dev/null; do sleep 0.05; done; }
+
+# ours prints the processes of the program that have such arguments for our mount point:
+# the mount point of the machine, or of another chroot, may have the same name.
+# shellcheck disable=SC2154 # place and inside, of the script
+ours() { # ARGUMENTS
+  for pid in $(pgrep -f "kheadersfs $1 $place( |\$)"); do
+    if [ "$(readlink "/proc/$pid/root")" = "$inside" ]; then echo "$pid"; fi
+  done
+}
+server() { ours '--ready-fd=.*'; }
+# gone waits for the end of a process, which may be left as a zombie.
+gone() { while readlink "/proc/$1/exe" >/dev/null; do sleep 0.05; done; }
+
+# kill_server leaves a dead mount.
+kill_server() {
+  holder=
+  until [ -n "$holder" ]; do holder=$(ours --hold); done
+  for pid in $holder $(server); do
+    kill -KILL "$pid"
+    gone "$pid"
+  done
+  while stat -f "$mnt" >/dev/null 2>&1; do sleep 0.05; done
+}
 version() { "$root/usr/bin/kheadersfs" --version | cut -d ' ' -f 2; }
 
 # life upgrades below a mount, live and dead, and removes below one.
@@ -35,9 +57,7 @@ life() {
   gone "$first"
 
   start
-  dead=$(server)
-  kill -KILL "$dead"
-  gone "$dead"
+  kill_server
   manage install "$FIRST"
   is "$(version)" "$(cat "$FIRST/version")"
   start # in place of the dead one

@@ -11,6 +11,7 @@ mkdir -p "$DIR/root"
 # shellcheck source=tests/packages-life.sh
 . ./packages-life.sh
 
+inside=/ place=$mnt
 start() { CACHE_DIRECTORY=$cache "$root/usr/bin/kheadersfs" "$ARCHIVE" "$mnt"; }
 
 # Without a chroot, scripts of packages run here, and are told where root is.
