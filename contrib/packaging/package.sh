@@ -12,8 +12,7 @@ format=$1 nfpm=$2
 cd "$(dirname "$0")/../.."
 # shellcheck source=contrib/packaging/stage.sh
 . contrib/packaging/stage.sh
-GOARCH=$(go env GOARCH)
-export GOARCH
+arch=$(go env GOARCH)
 
 # documents adds what each package has below /usr/share/doc.
 documents() { # ROOT NAME
@@ -48,7 +47,7 @@ finish() { # ROOT
 }
 
 stage "$dir/kheadersfs" /usr
-program "$GOARCH" "$dir/kheadersfs/usr/bin"
+program "$arch" "$dir/kheadersfs/usr/bin"
 if [ "$format" = rpm ]; then rmdir "$dir/kheadersfs/usr/src/kheaders"; fi # see kheadersfs.yaml
 DESTDIR=$dir/kheadersfs-dkms sh kmod/dkms.sh copy
 
@@ -65,5 +64,5 @@ mkdir -p dist
 out=$PWD/dist
 cd "$dir"
 for name in kheadersfs kheadersfs-dkms; do
-  go run "$nfpm" package --config "$name.yaml" --packager "$format" --target "$out/"
+  env -u GOARCH ARCH="$arch" go run "$nfpm" package --config "$name.yaml" --packager "$format" --target "$out/"
 done

@@ -26,10 +26,10 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM HUP
 
 # stage installs into DIR what make install does. The program there is this machine's,
-# which may have written other files of it.
+# which may have written other files of it; make would hand GOARCH=... on.
 stage() { # DIR PREFIX
-  env -u GOARCH make -s all
-  make -s install DESTDIR="$1" PREFIX="$2" SBINDIR="$2/sbin" >&2
+  env -u GOARCH -u MAKEFLAGS make -s all
+  env -u GOARCH -u MAKEFLAGS make -s install DESTDIR="$1" PREFIX="$2" SBINDIR="$2/sbin" >&2
   doc=$1$2/share/doc/kheadersfs
   install -D -m 0644 -t "$doc" README.md
   licences >"$doc/licences-of-modules"
