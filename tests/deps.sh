@@ -20,7 +20,8 @@ for what in "$@"; do
   test)
     packages="$packages
       bpftrace clang clangd fuse3 gcc libc6-dev make binutils gzip mount
-      busybox-static cpio dkms kmod openssl pahole pkgconf qemu-system-x86 sparse systemd dpkg git lintian rpm debootstrap
+      busybox-static cpio dkms kmod openssl pahole pkgconf qemu-system-x86 sparse
+      debootstrap dpkg git lintian rpm systemd
       attr fish libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zsh zstd
     "
     ;;

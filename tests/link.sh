@@ -60,13 +60,11 @@ test_two_signals() {
 # The link of a process that was killed leads nowhere, or is taken over.
 test_killed() {
   "$EXE" --link "$ARCHIVE" "$MNT"
-  kill -KILL "$(server)"
-  gone
+  kill_server
   umount "$MNT"
   fails ls "$build/"
   "$EXE" --link "$ARCHIVE" "$MNT"
-  kill -KILL "$(server)"
-  gone
+  kill_server
   mkdir "$DIR/other"
   "$EXE" --link "$ARCHIVE" "$DIR/other"
   is_linked "$DIR/other"

@@ -43,5 +43,11 @@ status() { # STATUS COMMAND...
 fails() { if "$@"; then echo "succeeds: $*"; exit 1; fi; }
 shown() { findmnt -n -r -o "$1" "$MNT"; }
 # server is the process that serves the mount point.
-server() { pgrep -f "kheadersfs --ready-fd=.* $MNT( |\$)"; }
+server() { pgrep -f "^kheadersfs --(ready-fd|resume)=.* $MNT( |\$)"; }
+# kill_server leaves a dead mount: first the process goes that would start another server.
+kill_server() {
+  until pkill -KILL -f "^kheadersfs --hold $MNT\$"; do sleep 0.05; done
+  kill -KILL "$(server)"
+  gone
+}
 gone() { while server >/dev/null; do sleep 0.05; done; }

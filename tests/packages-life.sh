@@ -24,7 +24,7 @@ ours() { # ARGUMENTS
     if [ "$(readlink "/proc/$pid/root")" = "$inside" ]; then echo "$pid"; fi
   done
 }
-server() { ours '--ready-fd=.*'; }
+server() { ours '--(ready-fd|resume)=.*'; }
 # gone waits for the end of a process, which may be left as a zombie.
 gone() { while readlink "/proc/$1/exe" >/dev/null; do sleep 0.05; done; }
 
@@ -52,6 +52,8 @@ life() {
   manage install "$SECOND"
   is "$(version)" "$(cat "$SECOND/version")"
   is "$(server)" "$first"
+  program=$(stat -c %i "$root/usr/bin/kheadersfs")
+  if [ "$inside" != / ]; then is "$(stat -L -c %i "/proc/$first/exe")" "$program"; fi # scripts see the mount
   cmp "$mnt/include/big.h" "$TREE/include/big.h"
   umount "$mnt"
   gone "$first"

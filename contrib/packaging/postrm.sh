@@ -8,3 +8,5 @@ set -eu
 case $1 in
 purge | 0) rm -rf "${DPKG_ROOT-}/var/cache/kheadersfs" ;;
 esac
+
+if [ -z "${DPKG_ROOT-}" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload || :; fi
