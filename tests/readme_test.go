@@ -33,6 +33,20 @@ func TestReadmeCompiles(t *testing.T) {
 	}
 }
 
+// What README shows for systemd is done in the virtual machine.
+func TestReadmeService(t *testing.T) {
+	guest := string(content(t, "systemd-guest.sh"))
+	lines := regexp.MustCompile(`(?m)^(?:sudo )?(systemctl .*?) *(?:#.*)?$`).FindAllStringSubmatch(string(content(t, "../README.md")), -1)
+	if len(lines) != 3 {
+		t.Errorf("%d lines for systemd", len(lines))
+	}
+	for _, line := range lines {
+		if !strings.Contains(guest, line[1]) {
+			t.Errorf("%s is not run", line[1])
+		}
+	}
+}
+
 // README names each command, and docs/interface.md each key of info --json.
 func TestReadmeIsComplete(t *testing.T) {
 	readme, manual := string(content(t, "../README.md")), string(content(t, "../docs/interface.md"))

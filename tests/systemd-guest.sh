@@ -63,8 +63,9 @@ step 'units' '
   # Ten times the exposure. The capability, the calls and the namespace that mounting takes make most of it.
   systemd-analyze security --offline=true --threshold=45 ./kheadersfs.service | tail -1'
 step 'service' '
-  systemctl start $unit
+  systemctl enable --now kheadersfs
   [ "$(shown ActiveState)" = active ]
+  systemctl status kheadersfs | grep "entries of kernel $(uname -r)"
   shown StatusText | grep "entries of kernel $(uname -r) on $mnt"
   mounted
   grep LINUX_VERSION_CODE $mnt/include/generated/uapi/linux/version.h
@@ -92,7 +93,7 @@ step 'systemctl reload' '
     another_pass
     cp /usr/bin/kheadersfs /usr/bin/kheadersfs.new
     mv /usr/bin/kheadersfs.new /usr/bin/kheadersfs
-    systemctl reload $unit
+    systemctl reload kheadersfs
     [ "$(stat -L -c %i /proc/$pid/exe)" = "$(stat -c %i /usr/bin/kheadersfs)" ]
     [ "$(shown MainPID)" = $pid ]
     [ "$(shown ActiveState)" = active ]

@@ -33,18 +33,33 @@ func TestVM(t *testing.T) {
 // TestSystemd boots Debian's kernels with systemd, and has systemd-guest.sh start, kill and
 // replace its units there.
 func TestSystemd(t *testing.T) {
+	bootDebian(t, kernels(t), "systemd-guest.sh", "coreutils", "dash", "grep", "procps", "sed", "systemd", "util-linux")
+}
+
+// TestProbe boots the kernel that belongs to this Debian's bcc and bpftrace, and has
+// probe-guest.sh attach probes that need headers.
+func TestProbe(t *testing.T) {
+	bootDebian(t, []string{"cloud-amd64"}, "probe-guest.sh", "bpfcc-tools", "bpftrace", "coreutils", "grep")
+}
+
+// bootDebian boots Debian's kernels, each with its module and with packages of Debian, and
+// has a script run there.
+func bootDebian(t *testing.T, flavours []string, script string, packages ...string) {
+	t.Helper()
 	need.Command(t, "qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio", "depmod", "make")
-	for _, flavour := range kernels(t) {
+	for _, flavour := range flavours {
 		t.Run(flavour, func(t *testing.T) {
 			kernel, built := builtModule(t, flavour)
 			module := moduleSource(t, built)
 			initrd := filepath.Join(t.TempDir(), "initrd")
-			check(t, output(exec.Command("./systemd-initrd.sh", kernel, module, kheadersfs(t), "out/systemd", initrd)))
-			resend := "0"
-			if !strings.HasPrefix(filepath.Base(kernel), "6.1.") { // FUSE_NOTIFY_RESEND is of Linux 6.9
-				resend = "1"
+			dir := filepath.Join("out", strings.TrimSuffix(script, ".sh"))
+			args := append([]string{kernel, module, kheadersfs(t), script, dir, initrd}, packages...)
+			check(t, output(exec.Command("./debian-initrd.sh", args...)))
+			resend := "1"
+			if strings.HasPrefix(filepath.Base(kernel), "6.1.") { // FUSE_NOTIFY_RESEND is of Linux 6.9
+				resend = "0"
 			}
-			bootSteps(t, "systemd-guest.sh", filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd,
+			bootSteps(t, script, filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd,
 				"systemd.unit=guest.target", "systemd.setenv=RESEND="+resend, "systemd.show_status=no")
 		})
 	}
@@ -80,7 +95,7 @@ func boot(t testing.TB, kernel, initrd string, words ...string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	var console bytes.Buffer
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1G",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "3G",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
 		"-kernel", kernel, "-initrd", initrd, "-append", strings.Join(append(words, "console=ttyS0 quiet loglevel=1 panic=-1"), " "))
 	cmd.Stdout, cmd.Stderr = &console, &console
