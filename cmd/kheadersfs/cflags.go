@@ -128,20 +128,17 @@ func defineEnv(*pflag.FlagSet) func(*call) error {
 
 // clangFlags are what bcc compiles with, with no other headers but the compiler's own.
 // They have no quotes, since a shell that substitutes a command keeps those, and one that
-// make calls removes them: the name of the module is the compiler's own string. A kernel with
-// indirect branch tracking has attributes that clang ignores without -fcf-protection, which
-// is not for every target.
+// make calls removes them: the name of the module is the compiler's own string. As a system's
+// headers they have no warnings, of which each version of clang has others.
 func clangFlags(dir, arch string) []string {
 	flags := []string{"-nostdlibinc"}
 	for _, include := range kernel.IncludeDirs(arch) {
-		flags = append(flags, "-I"+filepath.Join(dir, include))
+		flags = append(flags, "-isystem"+filepath.Join(dir, include))
 	}
 	return append(flags,
 		"-include", filepath.Join(dir, kernel.ConfigFile),
 		"-D__KERNEL__", "-D__TARGET_ARCH_"+arch, "-DCONFIG_CC_IS_CLANG", "-DKBUILD_MODNAME=__BASE_FILE__",
-		"-fno-stack-protector", "-fms-extensions", "-Wno-microsoft-anon-tag", "-Wno-unused-value", "-Wno-pointer-sign",
-		"-Wno-address-of-packed-member", "-Wno-gnu-variable-sized-type-not-at-end", "-Wno-ignored-attributes",
-		"-Wno-unknown-warning-option")
+		"-fno-stack-protector", "-fms-extensions")
 }
 
 // headersDir returns the absolute path of a directory with headers: dir, or else a mount.
