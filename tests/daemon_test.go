@@ -265,7 +265,7 @@ func TestKilledStart(t *testing.T) {
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
 	_ = cmd.Wait()
 	const want = "kheadersfs: the background process was killed: memory probably ran out\n" +
-		"hint: the first mount of a kernel's archive takes about 40 MB of memory\n"
+		"hint: the first mount of a kernel's archive takes about 45 MB of memory\n"
 	if status := cmd.ProcessState.ExitCode(); status != 1 || stderr.String() != want || isMounted(t, mnt) {
 		t.Errorf("exit status %d, %s", status, &stderr)
 	}
@@ -301,8 +301,8 @@ func TestMemory(t *testing.T) {
 		name, archive     string
 		peak, read, after int // MiB at most; after a while
 	}{
-		{"stock", stockArchive(t), 40, 24, 24},
-		{"packed", packedArchive(t), 40, 24, 14},
+		{"stock", stockArchive(t), 44, 26, 26},
+		{"packed", packedArchive(t), 44, 26, 15},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			mnt := mount(t, test.archive)

@@ -12,8 +12,10 @@ mount -t proc none "$DIR/proc"
 umount -l /proc
 with_proc() {
   mount -n --bind "$DIR/proc" /proc
-  "$@"
+  status=0
+  "$@" || status=$?
   umount -n -i -l /proc
+  return $status
 }
 mounts() { grep -c " $1 fuse.kheadersfs " "$DIR/proc/self/mounts" || :; }
 

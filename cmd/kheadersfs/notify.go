@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 )
@@ -73,12 +74,20 @@ func notifyWith(fd int, message string) error {
 	return err
 }
 
-// takeFromSystemd takes what systemd has kept. The last descriptor of a name counts.
+// takeFromSystemd takes what systemd has kept (sd_listen_fds(3)). The last descriptor of a
+// name counts. go-systemd's package for it brings TLS along, a megabyte of program.
 func (r *resumption) takeFromSystemd() error {
 	r.life = -1
+	if pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID")); pid != os.Getpid() {
+		return nil
+	}
 	kept := map[string]*os.File{}
-	for _, f := range activation.Files(true) {
-		kept[f.Name()] = f
+	for i, name := range strings.Split(os.Getenv("LISTEN_FDNAMES"), ":") {
+		const first = 3
+		unix.CloseOnExec(first + i)
+		if name == deviceName || name == stateName {
+			kept[name] = os.NewFile(uintptr(first+i), name)
+		}
 	}
 	device, stateFile := kept[deviceName], kept[stateName]
 	if device == nil || stateFile == nil || isUnmounted(device) {
