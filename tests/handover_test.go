@@ -104,7 +104,7 @@ func TestReplaceWhat(t *testing.T) {
 }
 
 // TestOtherTree replaces the archive below a server, which is not replaced then. When it is
-// killed the new archive is mounted.
+// killed the new archive is mounted, by a server that is replaced like any other.
 func TestOtherTree(t *testing.T) {
 	archive := smallArchive(t)
 	mnt := mount(t, archive)
@@ -120,6 +120,14 @@ func TestOtherTree(t *testing.T) {
 		_, err := os.Stat(filepath.Join(mnt, filepath.Base(archive)))
 		return err == nil
 	})
+	holder(t, mnt)
+	if _, stderr, status := run(t, "--replace", mnt); status != 0 {
+		t.Errorf("exit status %d: %s", status, stderr)
+	}
+	check(t, unix.Kill(daemon(mnt), unix.SIGKILL))
+	if _, err := os.ReadFile(filepath.Join(mnt, filepath.Base(archive))); err != nil {
+		t.Error(err)
+	}
 	check(t, unix.Unmount(mnt, 0))
 }
 

@@ -95,11 +95,7 @@ func defineMount(flags *pflag.FlagSet) func(*call) error {
 		if err != nil {
 			return err
 		}
-		args := call.args
-		if c.readyFD >= 0 {
-			args = args[1:] // background has put it there
-		}
-		return m.serve(c, args, logger)
+		return m.serve(c, givenArgs(call.args), logger)
 	}
 }
 

@@ -100,6 +100,14 @@ func (s *state) argv(device, stateFD, life int, flags ...string) []string {
 	return slices.Concat([]string{"kheadersfs", resume}, flags, s.Args)
 }
 
+// givenArgs returns the arguments without the one that background, or argv, has put in front.
+func givenArgs(args []string) []string {
+	if len(args) > 0 && (strings.HasPrefix(args[0], "--ready-fd=") || strings.HasPrefix(args[0], "--resume=")) {
+		return args[1:]
+	}
+	return args
+}
+
 // exec makes this process the next server.
 func (s *state) exec(device *os.File, life int) error {
 	os.Chdir(s.Directory)
