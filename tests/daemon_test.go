@@ -226,7 +226,7 @@ func TestMountedAlready(t *testing.T) {
 // mount is refused, and so is one over a dead mount, which nothing shows to be ours.
 func TestWithoutProc(t *testing.T) {
 	needMounts(t)
-	need.Command(t, "pkill", "fusermount3")
+	need.Command(t, "pkill")
 	out := inNamespace(t, []string{"withoutproc.sh"}, "EXE="+kheadersfs(t), "ARCHIVE="+smallArchive(t), "DIR="+t.TempDir(), "MNT="+mountpoint(t))
 	out = regexp.MustCompile(`/\S*/mnt`).ReplaceAllString(out, "MNT")
 	const want = `kheadersfs: MNT: already mounted
@@ -237,7 +237,7 @@ hint: umount it first, or use it as it is
 status 1
 1
 kheadersfs: MNT: a dead FUSE mount is on it, and without /proc nothing says whose it is
-hint: fusermount3 -u -z MNT
+hint: mount -t proc proc /proc, and try again
 status 1
 1
 1

@@ -167,7 +167,7 @@ test_spaces() {
   mount -a
   mount -a
   is "$(grep -c -F "$DIR/an\040archive $DIR/a\040mount fuse.kheadersfs " /proc/mounts)" 1
-  "$EXE" cflags --for clangd "$DIR/a mount" | grep -x -- "-I$DIR/a mount/include"
+  "$EXE" cflags --for clangd "$DIR/a mount" | grep -x -- "-isystem$DIR/a mount/include"
   umount "$DIR/a mount"
   mount "$DIR/a mount"
   umount "$DIR/an archive"

@@ -62,7 +62,7 @@ test_quotes() {
   is "$BCC_KERNEL_SOURCE" "$DIR/it's a mount"
   fails "$EXE" cflags 2>"$DIR/err"
   grep "a shell would not take it as one word" "$DIR/err"
-  "$EXE" cflags --for clangd | grep -x -- "-I$DIR/it's a mount/include"
+  "$EXE" cflags --for clangd | grep -x -- "-isystem$DIR/it's a mount/include"
   umount "$DIR/it's a mount"
 }
 

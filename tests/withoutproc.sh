@@ -26,7 +26,6 @@ with_proc pkill -KILL -f "ready-fd=.*$MNT"
 while stat -f "$MNT" >/dev/null 2>&1; do sleep 0.05; done
 "$EXE" "$ARCHIVE" "$MNT" || echo "status $?"
 mounts "$MNT"
-fusermount3 -u -z "$MNT"
-"$EXE" "$ARCHIVE" "$MNT"
+with_proc "$EXE" "$ARCHIVE" "$MNT"
 mounts "$MNT"
 umount -n -i "$MNT"

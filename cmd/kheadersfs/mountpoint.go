@@ -71,7 +71,7 @@ func removeDead(dir string) error {
 		case !isDead(err):
 			return withHint(fmt.Errorf("%s: already mounted", dir), "umount it first, or use it as it is")
 		case typ == someFUSE:
-			return withHint(fmt.Errorf("%s: a dead FUSE mount is on it, and without /proc nothing says whose it is", dir), "fusermount3 -u -z "+dir)
+			return withHint(fmt.Errorf("%s: a dead FUSE mount is on it, and without /proc nothing says whose it is", dir), "mount -t proc proc /proc, and try again")
 		}
 		if err := fs.Detach(dir); err != nil {
 			return fmt.Errorf("a dead mount on %s: %w", dir, err)
