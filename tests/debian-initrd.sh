@@ -15,6 +15,8 @@ here=$(dirname "$0")
 release=$(basename "$kernel")
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+exec 9<"$here" # one at a time
+flock 9
 
 if ! [ -d "$packages" ]; then
   echo "downloading $*" >&2

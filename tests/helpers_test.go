@@ -219,6 +219,9 @@ func mountpoint(t testing.TB) string {
 		}
 		if pid != 0 {
 			if t.Failed() { // its mount may lie in a namespace that it keeps alive
+				if h := findHolder(dir); h != 0 {
+					unix.Kill(h, unix.SIGKILL)
+				}
 				unix.Kill(pid, unix.SIGKILL)
 			}
 			waitGone(t, pid)
@@ -272,16 +275,18 @@ func daemon(dir string) int {
 // starts it when the mount answers.
 func holder(t testing.TB, dir string) (pid int) {
 	t.Helper()
-	eventually(t, "the holder of "+dir, func() bool {
-		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-		for _, file := range files {
-			line, _ := os.ReadFile(file)
-			if string(line) == "kheadersfs\x00--hold\x00"+dir+"\x00" {
-				pid, _ = strconv.Atoi(strings.Split(file, "/")[2])
-			}
+	eventually(t, "the holder of "+dir, func() bool { pid = findHolder(dir); return pid != 0 })
+	return pid
+}
+
+func findHolder(dir string) (pid int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		line, _ := os.ReadFile(file)
+		if string(line) == "kheadersfs\x00--hold\x00"+dir+"\x00" {
+			pid, _ = strconv.Atoi(strings.Split(file, "/")[2])
 		}
-		return pid != 0
-	})
+	}
 	return pid
 }
 

@@ -16,11 +16,14 @@ import (
 )
 
 // TestVM boots Debian's kernels with the module built for each, and has
-// guest.sh load and mount it there.
+// guest.sh load and mount it there. Virtual machines run two at a time, when all other tests
+// are done: each has one processor busy.
 func TestVM(t *testing.T) {
+	t.Parallel()
 	need.Command(t, "qemu-system-x86_64", "busybox", "cpio", "depmod")
 	for _, flavour := range kernels(t) {
 		t.Run(flavour, func(t *testing.T) {
+			t.Parallel()
 			kernel, built := builtModule(t, flavour)
 			module := moduleSource(t, built)
 			initrd := filepath.Join(t.TempDir(), "initrd")
@@ -33,12 +36,14 @@ func TestVM(t *testing.T) {
 // TestSystemd boots Debian's kernels with systemd, and has systemd-guest.sh start, kill and
 // replace its units there.
 func TestSystemd(t *testing.T) {
+	t.Parallel()
 	bootDebian(t, kernels(t), "systemd-guest.sh", "coreutils", "dash", "grep", "procps", "sed", "systemd", "util-linux")
 }
 
 // TestProbe boots the kernel that belongs to this Debian's bcc and bpftrace, and has
 // probe-guest.sh attach probes that need headers.
 func TestProbe(t *testing.T) {
+	t.Parallel()
 	bootDebian(t, []string{"cloud-amd64"}, "probe-guest.sh", "bpfcc-tools", "bpftrace", "coreutils", "grep")
 }
 
@@ -49,6 +54,7 @@ func bootDebian(t *testing.T, flavours []string, script string, packages ...stri
 	need.Command(t, "qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio", "depmod", "make")
 	for _, flavour := range flavours {
 		t.Run(flavour, func(t *testing.T) {
+			t.Parallel()
 			kernel, built := builtModule(t, flavour)
 			module := moduleSource(t, built)
 			initrd := filepath.Join(t.TempDir(), "initrd")
