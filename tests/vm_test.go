@@ -51,6 +51,7 @@ func TestProbe(t *testing.T) {
 // has a script run there.
 func bootDebian(t *testing.T, flavours []string, script string, packages ...string) {
 	t.Helper()
+	need.Long(t)
 	need.Command(t, "qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio", "depmod", "make")
 	for _, flavour := range flavours {
 		t.Run(flavour, func(t *testing.T) {
