@@ -108,7 +108,7 @@ func TestReplaceWhat(t *testing.T) {
 func TestOtherTree(t *testing.T) {
 	archive := smallArchive(t)
 	mnt := mount(t, archive)
-	holder(t, mnt)
+	first := holder(t, mnt)
 	other := pack(t, filepath.Dir(archive)) // of a tree with one file
 	check(t, os.Rename(other, archive))
 	_, stderr, status := run(t, "--replace", mnt)
@@ -120,6 +120,7 @@ func TestOtherTree(t *testing.T) {
 		_, err := os.Stat(filepath.Join(mnt, filepath.Base(archive)))
 		return err == nil
 	})
+	waitGone(t, first)
 	holder(t, mnt)
 	if _, stderr, status := run(t, "--replace", mnt); status != 0 {
 		t.Errorf("exit status %d: %s", status, stderr)
