@@ -78,15 +78,20 @@ func newDKMSWatch() (*os.File, error) {
 // calls DKMS.
 func waitForDKMS(watch *os.File, root, release, mnt string) ([]string, error) {
 	conn, err := watch.SyscallConn()
+	watched := map[int]bool{}
 	buf := make([]byte, 4096)
 	for err == nil {
-		dirs := entries(filepath.Join(root, "usr/src"), mnt)
-		for _, pattern := range []string{"usr/src", "var/lib", "var/lib/dkms", "var/lib/dkms/*", "var/lib/dkms/*/*"} {
-			matches, _ := filepath.Glob(filepath.Join(root, pattern))
-			dirs = append(dirs, matches...)
-		}
-		if conn.Control(func(fd uintptr) { err = addWatches(int(fd), dirs) }) != nil {
-			err = os.ErrClosed
+		// A directory that comes while the others are listed must be found by the next
+		// round: what comes into it gives no event yet.
+		for more := true; more && err == nil; {
+			dirs := entries(filepath.Join(root, "usr/src"), mnt)
+			for _, pattern := range []string{"usr/src", "var/lib", "var/lib/dkms", "var/lib/dkms/*", "var/lib/dkms/*/*"} {
+				matches, _ := filepath.Glob(filepath.Join(root, pattern))
+				dirs = append(dirs, matches...)
+			}
+			if conn.Control(func(fd uintptr) { more, err = addWatches(int(fd), dirs, watched) }) != nil {
+				err = os.ErrClosed
+			}
 		}
 		if err != nil {
 			break
@@ -99,15 +104,20 @@ func waitForDKMS(watch *os.File, root, release, mnt string) ([]string, error) {
 	return nil, fmt.Errorf("watching DKMS: %w", err)
 }
 
-// addWatches watches directories for new entries. One that is watched already stays so.
-func addWatches(fd int, dirs []string) error {
+// addWatches watches directories for new entries, and reports whether one was not in
+// watched, the watch descriptors. One that is watched already stays so.
+func addWatches(fd int, dirs []string, watched map[int]bool) (more bool, err error) {
 	for _, dir := range dirs {
-		_, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
-		if err != nil && err != unix.ENOENT && err != unix.ENOTDIR {
-			return &os.PathError{Op: "inotify_add_watch", Path: dir, Err: err}
+		wd, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR)
+		switch {
+		case err == nil:
+			more = more || !watched[wd]
+			watched[wd] = true
+		case err != unix.ENOENT && err != unix.ENOTDIR:
+			return more, &os.PathError{Op: "inotify_add_watch", Path: dir, Err: err}
 		}
 	}
-	return nil
+	return more, nil
 }
 
 func dkmsError(names []string) error {
