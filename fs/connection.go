@@ -40,7 +40,8 @@ type Connection struct {
 	Reply  []byte   // the reply to it: what was agreed on for as long as the mount lives
 	Tree   []byte   // a hash of what the kernel may have kept of the tree
 
-	// Answered means that the last server has answered each request that it has read.
+	// Answered means that the last server has answered each request that it has read. It
+	// holds until the next one serves.
 	Answered bool
 }
 
@@ -151,21 +152,26 @@ func Prepare(t *index.Tree, dir string, c *Connection, o Options) (*Successor, e
 	return &Successor{&Mounted{server: f, tree: t, dir: dir, dev: c.Dev, log: o.Log, conn: c, fd: fd}, s, o}, nil
 }
 
-// Serve begins to serve. Nobody else may read from the device any more.
-func (n *Successor) Serve() (*Mounted, error) {
+// Serve begins to serve. Nobody else may read from the device any more. If not each request
+// that was read has been answered, the kernel is asked for the others again.
+func (n *Successor) Serve(answered bool) (*Mounted, error) {
 	m := n.mounted
-	if !m.conn.Answered {
+	if !answered {
 		if err := m.conn.askAgain(m.dir); err != nil {
 			return nil, err
 		}
 	}
-	m.conn.Answered = false
-	if err := unix.Dup3(int(m.conn.Device.Fd()), m.fd, unix.O_CLOEXEC); err != nil {
+	if err := m.attach(); err != nil {
 		return nil, err
 	}
 	go m.server.Serve()
 	m.prefetch(n.server, n.o)
 	return m, nil
+}
+
+// attach puts the device where go-fuse reads from.
+func (m *Mounted) attach() error {
+	return unix.Dup3(int(m.conn.Device.Fd()), m.fd, unix.O_CLOEXEC)
 }
 
 // askAgain has the kernel send again the requests that the last server has read and not

@@ -65,7 +65,7 @@ func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 		}
 		m.server, m.fd, err = m.conn.newFUSE(s, mountOptions(o))
 		if err == nil {
-			err = unix.Dup3(int(m.conn.Device.Fd()), m.fd, unix.O_CLOEXEC)
+			err = m.attach()
 		}
 		if err != nil {
 			Detach(dir)

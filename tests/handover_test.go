@@ -125,6 +125,13 @@ func TestOtherTree(t *testing.T) {
 	if _, stderr, status := run(t, "--replace", mnt); status != 0 {
 		t.Errorf("exit status %d: %s", status, stderr)
 	}
+	pid := daemon(mnt)
+	check(t, unix.Kill(pid, unix.SIGKILL))
+	// While its threads are dying, one that has only just started can fail a request.
+	eventually(t, "the next server", func() bool { p := daemon(mnt); return p != 0 && p != pid })
+	if _, err := os.ReadFile(filepath.Join(mnt, filepath.Base(archive))); err != nil {
+		t.Error(err)
+	}
 	check(t, unix.Unmount(mnt, 0))
 }
 

@@ -219,12 +219,9 @@ func (r *ready) mount(c *mountConfig, resume *resumption, logger *log.Logger) (*
 			return m, err
 		}
 		logger.Printf("warning: %s: mounting it anew: %v", r.dir, err)
-		if err := resume.abandon(); err != nil {
+		if err := resume.giveUp(); err != nil {
 			return nil, err
 		}
-		// Those who wait for an answer of the old mount get one when nobody has its device.
-		resume.Connection.Device.Close()
-		holder{resume.life}.dismiss()
 	}
 	// Another process that started at the same time may have mounted already.
 	unlock := lockMountpoint(r.dir)

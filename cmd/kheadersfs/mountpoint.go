@@ -90,6 +90,15 @@ func resolve(dir string) (string, error) {
 	return path, err
 }
 
+// realPath returns the absolute path of a directory, without symbolic links.
+func realPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return resolve(dir)
+}
+
 // lockMountpoint keeps other processes of this program from mounting on a directory
 // until unlock is called. Anybody who can read the directory could hold the lock, so
 // it waits for at most five seconds, more than a mount takes, and then goes on

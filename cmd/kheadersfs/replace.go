@@ -25,10 +25,7 @@ const replaceSignal = unix.SIGUSR2
 // replaceServer has the server of a mount start its program again, and returns when that
 // serves the mount.
 func replaceServer(mountpoint string) error {
-	dir, err := filepath.Abs(mountpoint)
-	if err == nil {
-		dir, err = resolve(dir)
-	}
+	dir, err := realPath(mountpoint)
 	if err != nil {
 		return fmt.Errorf("mount point %s: %w", mountpoint, bare(err))
 	}

@@ -35,8 +35,14 @@ func (m *mounted) resume(r *resumption, o fs.Options) error {
 	if err != nil {
 		return err
 	}
-	m.Mounted, err = next.Serve()
 	m.state, m.holder.life = r.state, r.life
+	// The one after this server must not rely on what the one before has answered.
+	answered := r.Connection.Answered
+	r.Connection.Answered = false
+	if err := m.state.write(); err != nil {
+		return err
+	}
+	m.Mounted, err = next.Serve(answered)
 	return err
 }
 
@@ -44,6 +50,9 @@ func (m *mounted) resume(r *resumption, o fs.Options) error {
 // written. args are those of the command.
 func (m *mounted) serve(c *mountConfig, args []string, logger *log.Logger) error {
 	directory, _ := os.Getwd()
+	if !c.isService() {
+		os.Unsetenv("NOTIFY_SOCKET") // it is that of the service that has started the command
+	}
 	link := m.makeLink(c, logger)
 	if c.readyFD >= 0 {
 		if err := enterBackground(c.readyFD, logger); err != nil {
@@ -61,9 +70,7 @@ func (m *mounted) serve(c *mountConfig, args []string, logger *log.Logger) error
 	saveMemory(10)
 	debug.FreeOSMemory()
 	m.kept.Keep(m.tree)
-	if c.isService() {
-		notify(m.status() + "\n" + daemon.SdNotifyReady)
-	}
+	notify(m.status() + "\n" + daemon.SdNotifyReady)
 	done := make(chan struct{})
 	go func() {
 		m.Wait()

@@ -169,22 +169,27 @@ func (r *resumption) take(device, stateFile *os.File) error {
 
 // dir returns the mount point if there is a mount to be served on, and else an empty
 // string. It asks nothing of that mount, which would not answer. One on another directory
-// than what c says is detached.
+// than what c says is given up.
 func (r *resumption) dir(c *mountConfig) (string, error) {
 	if r.state == nil {
 		return "", nil
 	}
-	dir, err := filepath.Abs(c.mountpoint)
-	if err == nil {
-		dir, err = resolve(dir)
-	}
+	dir, err := realPath(c.mountpoint)
 	if err == nil && dir == r.Dir {
 		return dir, nil
 	}
-	err = r.abandon()
+	return "", r.giveUp()
+}
+
+// giveUp detaches the mount that was to be served on. Those who wait for an answer get an
+// error when nobody has its device: neither this process nor the holder.
+func (r *resumption) giveUp() error {
+	err := r.abandon()
 	r.Connection.Device.Close()
+	r.file.Close()
+	holder{r.life}.dismiss()
 	r.state = nil
-	return "", err
+	return err
 }
 
 // isUnmounted reports whether the connection of a device has ended.
