@@ -41,6 +41,7 @@ rm -rf "$root/usr/share/doc" "$root/usr/share/locale" "$root/usr/share/man" "$ro
 make -C "$here/.." install DESTDIR="$root" PREFIX=/usr SBINDIR=/usr/sbin >&2
 cp "$program" "$root/usr/bin/kheadersfs"
 cp "$script" "$root/guest.sh"
+cp "$here/steps.sh" "$root"
 
 modules=$root/usr/lib/modules/$release
 mkdir -p "$modules/kernel/fs"

@@ -12,14 +12,8 @@ mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 
-step() {
-  name=$1
-  if out=$(sh -euc "$2" 2>&1); then
-    echo "ok $name ($(cut -d ' ' -f 1 /proc/uptime) s)"
-  else
-    echo "not ok $name: $out"
-  fi
-}
+# shellcheck source=tests/steps.sh
+. /steps.sh
 
 updates=/lib/modules/$(uname -r)/updates
 mnt=/usr/src/kheaders

@@ -17,6 +17,7 @@ headers=$kernel/usr/src/linux-headers-$release
 
 mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/other" "$root/usr/src/kheaders" "$modules"
 cp "$(dirname "$0")/guest.sh" "$root/init"
+cp "$(dirname "$0")/steps.sh" "$root"
 cp "$(command -v busybox)" "$program" "$root/bin"
 ln -s busybox "$root/bin/sh"
 cp "$module/kheaders_data.tar.xz" "$root/archive"

@@ -16,14 +16,8 @@ mount -t sysfs sys /sys
 mount -t tracefs trace /sys/kernel/tracing
 mount -t debugfs debug /sys/kernel/debug
 
-step() {
-  name=$1
-  if out=$(sh -euc "$2" 2>&1); then
-    echo "ok $name ($(cut -d ' ' -f 1 /proc/uptime) s)"
-  else
-    echo "not ok $name: $out"
-  fi
-}
+# shellcheck source=tests/steps.sh
+. /steps.sh
 
 export mnt=/usr/src/kheaders
 # A program that runs until the probe has seen it.

@@ -9,15 +9,8 @@
 set -eu
 
 out=$1
-case $(dpkg --print-architecture) in
-amd64) srcarch=x86 ;;
-arm64) srcarch=arm64 ;;
-*) echo "stock-archive.sh: only amd64 and arm64 are known" >&2; exit 1 ;;
-esac
-
-tests=$(dirname "$0")
-flavoured=$("$tests/headers.sh" "$tests/out/headers")
-common=$(sed -n 's,^include \(.*\)/Makefile$,\1,p' "$flavoured/Makefile")
+# shellcheck source=tests/parts.sh
+. "$(dirname "$0")/parts.sh"
 
 tree=
 trap 'rm -rf "$tree" "$out.part"' EXIT

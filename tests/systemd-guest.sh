@@ -9,15 +9,8 @@ set -u
 /bin/busybox --install -s /box
 export PATH=/usr/bin:/usr/sbin:/box
 
-step() {
-  name=$1
-  if out=$(sh -euc "$functions
-$2" 2>&1); then
-    echo "ok $name ($(cut -d ' ' -f 1 /proc/uptime) s)"
-  else
-    echo "not ok $name: $out"
-  fi
-}
+# shellcheck source=tests/steps.sh
+. /steps.sh
 
 export mnt=/usr/src/kheaders unit=kheadersfs.service
 functions='
