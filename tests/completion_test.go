@@ -12,6 +12,7 @@ import (
 
 // TestCompletion has real shells complete command lines.
 func TestCompletion(t *testing.T) {
+	need.Long(t)
 	need.Command(t, "bash", "zsh", "fish")
 	needTerminal(t)
 	eachIn(t, "completion.sh", func(t *testing.T, script []string) {

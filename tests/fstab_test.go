@@ -29,6 +29,9 @@ func TestFstab(t *testing.T) {
 	archive := smallArchive(t)
 	for _, typ := range []string{"kheadersfs", "fuse.kheadersfs"} { // by our helper, and by that of fuse3
 		t.Run(typ, func(t *testing.T) {
+			if typ != "kheadersfs" {
+				need.Long(t)
+			}
 			eachIn(t, "fstab.sh", func(t *testing.T, script []string) {
 				inNamespace(t, script, "EXE="+kheadersfs(t), "ARCHIVE="+archive, "MNT="+mountpoint(t), "DIR="+worldReadable(t), "TYPE="+typ)
 			})

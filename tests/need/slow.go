@@ -20,7 +20,7 @@ func Slow(t testing.TB) {
 }
 
 // Long goes on without -short, which make check gives: for what decodes or
-// unpacks a whole kernel's headers, boots a machine, or builds a module.
+// unpacks a whole kernel's headers, boots a machine, builds a module, or takes seconds.
 func Long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

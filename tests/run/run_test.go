@@ -44,6 +44,7 @@ needs a reason
 
 // What was skipped is listed, and fails where CI is set.
 func TestSkips(t *testing.T) {
+	need.Long(t)
 	const ok = "ok  \tgithub.com/kheadersfs/kheadersfs/tests/run/testdata/left\tTIME\n"
 	for _, test := range []struct {
 		ci, run, want string
@@ -62,6 +63,7 @@ func TestSkips(t *testing.T) {
 
 // Failures are printed with what they say, and the exit status is that of go test.
 func TestFailures(t *testing.T) {
+	need.Long(t)
 	want := regexp.MustCompile(`^ +left_test\.go:\d+: printed
  *--- FAIL: TestFails/part \(TIME\)
 --- FAIL: TestFails \(TIME\)
@@ -78,6 +80,7 @@ FAIL	github.com/kheadersfs/kheadersfs/tests/run/testdata/left	TIME
 
 // A test binary that is killed leaves no mount, no process and no file.
 func TestKilledBinary(t *testing.T) {
+	need.Long(t)
 	need.That(t, os.Geteuid() == 0, "root")
 	_, err := os.Stat("/dev/fuse")
 	need.That(t, err == nil, "/dev/fuse: %v", err)
