@@ -29,13 +29,11 @@ unit_of() {
 soon() { for i in $(seq 6000); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; echo "in vain: $*"; return 1; }
 # Reads everything while the file /reading is there, and says in /errors what fails.
 read_on() {
-  touch /reading
-  trap "rm -f /reading" EXIT
+  touch /reading /errors /passes
+  trap "rm -f /reading /errors /passes" EXIT
   reader &
 }
 reader() {
-  : >/errors
-  : >/passes
   while [ -e /reading ]; do
     (cd $mnt && find include/linux -maxdepth 1 -name "s*.h" -print0 | sort -z | xargs -0 sha256sum) >/sums.now 2>>/errors || :
     cmp /sums /sums.now >>/errors 2>&1 || :
@@ -49,6 +47,7 @@ another_pass() { soon passed "$(passes)"; }
 new_pid() { p=$(shown MainPID); [ "$p" != 0 ] && [ "$p" != "$1" ]; }
 '
 
+echo # after what systemd tells the terminal
 step 'units' '
   cd /usr/lib/systemd/system
   out=$(systemd-analyze verify --man=no ./kheadersfs.service ./usr-src-kheaders.mount ./usr-src-kheaders.automount 2>&1)
