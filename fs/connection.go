@@ -133,8 +133,6 @@ func retry(call func() (int, error)) (n int, err error) {
 // A Successor is ready to serve a mount that another process serves, or has served.
 type Successor struct {
 	mounted *Mounted
-	server  *server
-	o       Options
 }
 
 // Prepare does everything for serving a mount on but reading from its device: all that is
@@ -149,7 +147,9 @@ func Prepare(t *index.Tree, dir string, c *Connection, o Options) (*Successor, e
 	if err != nil {
 		return nil, err
 	}
-	return &Successor{&Mounted{server: f, tree: t, dir: dir, dev: c.Dev, log: o.Log, conn: c, fd: fd}, s, o}, nil
+	s.push.store = f.InodeNotifyStoreCache
+	s.push.assume()
+	return &Successor{&Mounted{server: f, tree: t, dir: dir, dev: c.Dev, log: o.Log, conn: c, fd: fd}}, nil
 }
 
 // Serve begins to serve. Nobody else may read from the device any more. If not each request
@@ -165,7 +165,7 @@ func (n *Successor) Serve(answered bool) (*Mounted, error) {
 		return nil, err
 	}
 	go m.server.Serve()
-	m.prefetch(n.server, n.o)
+	go m.tree.Files()
 	return m, nil
 }
 

@@ -32,11 +32,6 @@ type Options struct {
 	Data        []string // more words for mount(2), as an SELinux context=
 	Debug       bool     // log each request
 	Log         *log.Logger
-
-	// NoPrefetch is for mounts whose device somebody else keeps open, and who waits for
-	// the end of this process before another one goes on: a thread that prefetches would
-	// never end, for want of an answer.
-	NoPrefetch bool
 }
 
 // A Mounted is a tree that is mounted, and served until it is unmounted.
@@ -74,6 +69,7 @@ func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	} else if m.server, err = fuse.NewServer(s, dir, mountOptions(o)); err != nil {
 		return nil, err
 	}
+	s.push.store = m.server.InodeNotifyStoreCache
 	go m.server.Serve()
 	if err := m.server.WaitMount(); err != nil {
 		Detach(dir)
@@ -91,16 +87,8 @@ func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	if m.conn != nil {
 		m.conn.Dev = m.dev
 	}
-	m.prefetch(s, o)
+	go m.tree.Files() // which the first READ of a header needs
 	return m, nil
-}
-
-// prefetch starts what makes reading faster when the mount answers.
-func (m *Mounted) prefetch(s *server, o Options) {
-	if !o.NoPrefetch {
-		s.prefetch.Store(newPrefetcher(m.tree, m.dir, m.dev))
-	}
-	go m.tree.Hot() // which the first READ of a header needs
 }
 
 // mountOptions returns the options for go-fuse, and for fusermount3, which mounts for

@@ -48,6 +48,7 @@ func (s *server) fill(id index.ID, out *fuse.EntryOut) {
 	out.Generation = s.generation
 	out.EntryValid, out.AttrValid = forever, forever
 	s.attr(id, &out.Attr)
+	s.push.knows(id)
 }
 
 func (s *server) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {

@@ -16,9 +16,7 @@ func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 	if !ok {
 		return nil, fuse.ENOENT
 	}
-	if p := s.prefetch.Load(); p != nil {
-		p.read(id)
-	}
+	s.push.read(id)
 	n, err := s.tree.ReadAt(id, buf, int64(in.Offset))
 	if err != nil && err != io.EOF {
 		s.logDamage(id, err)

@@ -14,7 +14,6 @@ import (
 	"encoding/binary"
 	"log"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -31,7 +30,7 @@ type server struct {
 	tree               *index.Tree
 	generation         uint64
 	log                *log.Logger
-	prefetch           atomic.Pointer[prefetcher] // nil until the mount answers
+	push               *pusher
 
 	// Init sets these before any other request. A kernel that does not accept
 	// ENOSYS (the flags are of Linux 3.16 and 5.1) keeps its caches across
@@ -47,6 +46,7 @@ func newServer(t *index.Tree, l *log.Logger) *server {
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		tree:          t,
 		generation:    binary.LittleEndian.Uint64(t.Hash[:]),
+		push:          newPusher(t),
 		log:           l,
 		damaged:       map[int]bool{},
 	}
@@ -58,6 +58,13 @@ func (s *server) Init(f *fuse.Server) {
 	flags := f.KernelSettings().Flags64()
 	s.noOpen = flags&fuse.CAP_NO_OPEN_SUPPORT != 0
 	s.noOpendir = flags&capNoOpendirSupport != 0
+}
+
+// Forget tells that the kernel has dropped a file.
+func (s *server) Forget(node, _ uint64) {
+	if id, ok := s.entry(node); ok {
+		s.push.forgets(id)
+	}
 }
 
 // Open returns EROFS when the file is opened for writing. A kernel that has

@@ -6,47 +6,105 @@ import (
 	"cmp"
 	"io"
 	"slices"
+	"sort"
+	"strings"
 
 	"github.com/kheadersfs/kheadersfs/index/kernel"
 )
 
-// Hot returns the files that programs are likely to read, each by its first name, in
-// the order in which they are read. The first call may decode some megabytes.
-func (t *Tree) Hot() []ID {
-	t.hotMu.Lock()
-	defer t.hotMu.Unlock()
-	if t.hot != nil {
-		return t.hot
+// Files returns all files, each by its first name, in the order in which reading them
+// decodes least. The first hot ones are those that programs are likely to read, in the
+// order in which they are read. The first call may decode some megabytes.
+func (t *Tree) Files() (files []ID, hot int) {
+	t.filesMu.Lock()
+	defer t.filesMu.Unlock()
+	if t.files != nil {
+		return t.files, t.hot
 	}
 	if r := t.row.Load(); r.hot > 0 {
-		t.hot = t.before(r)
-		return t.hot
+		t.files = t.byPlace(r)
+		// The header of the next member lies between, so that only an empty file begins
+		// at the end of what is hot.
+		t.hot = sort.Search(len(t.files), func(i int) bool { return r.table.Offset(t.files[i]) > r.hot })
+		return t.files, t.hot
 	}
 	ids, n, err := t.order()
 	if err != nil {
-		return nil // the next caller tries again
+		return nil, 0 // the next caller tries again
 	}
-	seen := map[ID]bool{}
-	for _, id := range ids[:n] {
-		if first := t.Entry(id).Ino; !seen[first] {
+	seen := make([]bool, t.Len())
+	for i, id := range ids {
+		e := t.Entry(id)
+		if first := e.Ino; e.IsFile() && !seen[first] {
 			seen[first] = true
-			t.hot = append(t.hot, first)
+			t.files = append(t.files, first)
+		}
+		if i == n-1 {
+			t.hot = len(t.files)
 		}
 	}
-	return t.hot
+	return t.files, t.hot
 }
 
-// before returns the files that begin before the end of the hot ones, by offset. The
-// header of the next member lies between, so that only an empty file begins at it.
-func (t *Tree) before(r *row) []ID {
-	var ids []ID
-	for id := range ID(t.Len()) {
-		if e := t.Entry(id); e.IsFile() && e.Ino == id && r.table.Offset(id) <= r.hot {
-			ids = append(ids, id)
+// Lookups returns the paths that compilers look up for hot files: their directories, with a
+// slash at the end, and names that do not exist in an include directory where a compiler looks
+// first. It returns nothing if much would have to be decoded for it.
+func (t *Tree) Lookups() []string {
+	if t.row.Load().hot == 0 {
+		return nil
+	}
+	files, hot := t.Files()
+	search := kernel.IncludeDirs(t.arch())
+	var paths []string
+	seen := map[string]bool{}
+	add := func(path string) {
+		if !seen[path] {
+			seen[path] = true
+			paths = append(paths, path)
 		}
 	}
-	slices.SortFunc(ids, func(a, b ID) int { return cmp.Compare(r.table.Offset(a), r.table.Offset(b)) })
-	return ids
+	for _, id := range files[:hot] {
+		name := t.Path(id)
+		add(name[:strings.LastIndexByte(name, '/')+1])
+		for i, dir := range search {
+			if rest, ok := strings.CutPrefix(name, dir+"/"); ok {
+				for _, first := range search[:i] {
+					if path := t.absent(first, rest); path != "" {
+						add(path)
+					}
+				}
+			}
+		}
+	}
+	return paths
+}
+
+// absent returns the first part of a path below a directory that does not exist, and
+// nothing if all of it does.
+func (t *Tree) absent(dir, path string) string {
+	id, ok := t.Find(dir)
+	for ok && path != "" {
+		var name string
+		name, path, _ = strings.Cut(path, "/")
+		dir += "/" + name
+		id, ok = t.Lookup(id, name)
+	}
+	if ok {
+		return ""
+	}
+	return dir
+}
+
+// byPlace returns all files by offset.
+func (t *Tree) byPlace(r *row) []ID {
+	var files []ID
+	for id := range ID(t.Len()) {
+		if e := t.Entry(id); e.IsFile() && e.Ino == id {
+			files = append(files, id)
+		}
+	}
+	slices.SortFunc(files, func(a, b ID) int { return cmp.Compare(r.table.Offset(a), r.table.Offset(b)) })
+	return files
 }
 
 // order returns all names but those of directories, in the order in which an archive

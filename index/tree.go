@@ -46,8 +46,9 @@ type Tree struct {
 
 	row atomic.Pointer[row]
 
-	hotMu sync.Mutex
-	hot   []ID
+	filesMu sync.Mutex
+	files   []ID // nil until they are asked for
+	hot     int
 
 	mending sync.Mutex
 	mend    func(cause error) error

@@ -104,7 +104,7 @@ func (e *DamageError) fromIndex(t *Tree) {
 			bad = append(bad, tarball.Span{Start: b.Start, End: b.Start + int64(b.Size)})
 		}
 	}
-	for _, id := range t.before(&row{table: r.table, hot: r.Size()}) {
+	for _, id := range t.byPlace(r) {
 		off := r.table.Offset(id)
 		if overlaps(&bad, tarball.Span{Start: off, End: off + t.Entry(id).Size}) {
 			e.Files = append(e.Files, t.Path(id))

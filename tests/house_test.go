@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kheadersfs/kheadersfs/fs"
 	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/blocks"
 	"github.com/kheadersfs/kheadersfs/index/kernel"
@@ -96,7 +95,6 @@ var limits = map[string]int64{
 	"kernel.MaxHotFiles":   kernel.MaxHotFiles,
 	"kernel.MaxHotBytes":   kernel.MaxHotBytes,
 	"kernel.MaxDirectives": kernel.MaxDirectives,
-	"fs.MaxPrefetch":       fs.MaxPrefetch,
 }
 
 // The table of limits in docs/design.md has these, no others, and their values.

@@ -13,8 +13,8 @@ import (
 // but wait for the end of the server, which it sees at a pipe that the server holds open.
 // If the mount is still there then, it starts the next server.
 //
-// It doesn't wait for the server's process: a thread of that may wait for an answer that
-// only the next server gives.
+// It doesn't wait for the server's process: a thread of that which pushes a page may wait for
+// an answer that only the next server gives.
 type holder struct {
 	life int // the server's end of the pipe; -1 if there is no holder
 }

@@ -21,8 +21,11 @@ func main() {
 	if isHelper(os.Args[0]) {
 		os.Exit(runHelper(os.Args, os.Stdout, os.Stderr))
 	}
-	if len(os.Args) == 3 && os.Args[1] == "--hold" {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "--hold":
 		os.Exit(report(hold(), os.Stderr))
+	case len(os.Args) == 2 && os.Args[1] == "--look-up":
+		os.Exit(report(lookUp(), os.Stderr))
 	}
 	err := dispatch(os.Args[1:], os.Stdout, os.Stderr)
 	os.Exit(report(err, os.Stderr))

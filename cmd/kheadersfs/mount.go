@@ -251,7 +251,6 @@ func (c *mountConfig) options(r *ready, logger *log.Logger) fs.Options {
 		AllowOther:  c.allowOther || os.Geteuid() == 0,
 		Data:        c.data,
 		Debug:       c.debug,
-		NoPrefetch:  c.isService(),
 		Log:         logger,
 	}
 }

@@ -54,6 +54,9 @@ func (m *mounted) serve(c *mountConfig, args []string, logger *log.Logger) error
 		os.Unsetenv("NOTIFY_SOCKET") // it is that of the service that has started the command
 	}
 	link := m.makeLink(c, logger)
+	if m.state == nil { // else the kernel has them
+		m.lookUpNames(logger)
+	}
 	if c.readyFD >= 0 {
 		if err := enterBackground(c.readyFD, logger); err != nil {
 			m.Unmount()

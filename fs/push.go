@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fs
+
+import (
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/index"
+)
+
+const (
+	// window is how many bytes of files are pushed at a time.
+	window = 512 << 10
+	// maxAhead is how many windows are pushed ahead of one that is read in order.
+	maxAhead = 8
+	// gap is how many files after the one that was read last are left to the reader, who may
+	// be about to read them.
+	gap = 8
+	// again is how long after a window was pushed a READ of one of its files means that
+	// the kernel has dropped it.
+	again = time.Second
+)
+
+// A pusher gives files to the kernel before a program asks for them: a compiler opens
+// hundreds of headers, one after the other, and waits for each. When a file is read, all
+// files of its window are pushed (FUSE_NOTIFY_STORE) of which the kernel knows the name, and
+// then those of the next window; of more windows, when they are read in order.
+//
+// Nobody waits for a push. Content never changes, so it does no harm if a program reads the
+// same bytes at the same time. But a push waits for a page that is just being read, so that a
+// process which is being frozen or killed would not get out of it; so what a program may be
+// about to read is left to it.
+type pusher struct {
+	tree  *index.Tree
+	store func(node uint64, off int64, data []byte) fuse.Status
+	state []atomic.Uint32 // of each entry
+	start sync.Once
+	ask   chan index.ID // files that have been read
+
+	place  []int32       // of each file in the order of pushing, which is that of a compiler
+	window []int32       // of each file
+	last   atomic.Uint32 // the file that was read last
+}
+
+// What the kernel has of an entry.
+const (
+	known = 1 << iota // its name and attributes, and so a place for its pages
+	given             // its pages, or they are in a batch
+	asked             // it has asked for its pages
+)
+
+func newPusher(t *index.Tree) *pusher {
+	return &pusher{
+		tree: t, state: make([]atomic.Uint32, t.Len()),
+		ask: make(chan index.ID, 64), place: make([]int32, t.Len()), window: make([]int32, t.Len()),
+	}
+}
+
+// knows is called when the kernel gets the name of a file.
+func (p *pusher) knows(id index.ID) { p.state[id].Or(known) }
+
+// forgets is called when the kernel has dropped a file.
+func (p *pusher) forgets(id index.ID) { p.state[id].Store(0) }
+
+// read is called for each READ request, before it is answered. It does not block.
+func (p *pusher) read(id index.ID) {
+	p.state[id].Or(known | given | asked)
+	p.last.Store(uint32(id))
+	p.start.Do(func() { go p.run() })
+	select {
+	case p.ask <- id:
+	default: // much else is to be pushed
+	}
+}
+
+// isNext reports whether a program may be about to read a file, or is reading it. Programs
+// read a directory in its order, which is that of IDs, or as a compiler does.
+func (p *pusher) isNext(id index.ID) bool {
+	last := index.ID(p.last.Load())
+	near := func(distance int32) bool { return distance > 0 && distance <= gap }
+	return near(int32(id)-int32(last)) || near(p.place[id]-p.place[last])
+}
+
+// A push is a part of a file. It lies in a batch's buffer.
+type push struct {
+	id   index.ID
+	off  int64
+	data []byte
+}
+
+// A batch is what is handed to the thread that pushes, and comes back when it is done.
+type batch struct {
+	buf    []byte
+	pushes []push
+}
+
+// assume takes it that the kernel may know every file, since somebody else has served the
+// mount before.
+func (p *pusher) assume() {
+	for i := range p.state {
+		p.state[i].Store(known)
+	}
+}
+
+// run pushes until the process ends.
+func (p *pusher) run() {
+	windows, hot := p.cut()
+	if len(windows) == 0 {
+		return // what is damaged is not pushed
+	}
+	pushed := make([]time.Time, len(windows)) // when each window was pushed last
+	full, empty := make(chan *batch), make(chan *batch, 2)
+	for range cap(empty) {
+		empty <- &batch{buf: make([]byte, 0, maxRead)}
+	}
+	onOwnThread(func() { p.pushAll(full, empty) })
+	ahead, next := 1, 0 // how many windows were pushed ahead, and the one after them
+	for id := range p.ask {
+		w := int(p.window[id])
+		switch {
+		case time.Since(pushed[w]) < again: // the kernel may know more names by now
+			p.push(windows[w], full, empty)
+			continue
+		case w == next && w >= hot:
+			ahead = min(2*ahead, maxAhead)
+		default:
+			ahead = 1
+		}
+		for next = w; next <= w+ahead && next < len(windows); next++ {
+			if time.Since(pushed[next]) >= again {
+				for _, id := range windows[next] {
+					p.state[id].And(^uint32(given | asked))
+				}
+			}
+			pushed[next] = time.Now()
+			p.push(windows[next], full, empty)
+		}
+	}
+}
+
+// cut cuts the row of all files into windows, the first of which are hot.
+func (p *pusher) cut() (windows [][]index.ID, hot int) {
+	files, hotFiles := p.tree.Files()
+	size := int64(window)
+	for i, id := range files {
+		n := p.tree.Entry(id).Size
+		if size += n; size > window || i == hotFiles {
+			windows = append(windows, nil)
+			size = n
+		}
+		last := len(windows) - 1
+		windows[last] = append(windows[last], id)
+		p.place[id], p.window[id] = int32(i), int32(last)
+		if i < hotFiles {
+			hot = len(windows)
+		}
+	}
+	return windows, hot
+}
+
+// push hands over the files that the kernel knows and has not been given.
+func (p *pusher) push(files []index.ID, full, empty chan *batch) {
+	b := <-empty
+	for _, id := range files {
+		if !p.state[id].CompareAndSwap(known, known|given) {
+			continue
+		}
+		size := p.tree.Entry(id).Size
+		for off := int64(0); off < size; {
+			if len(b.buf) == cap(b.buf) {
+				full <- b
+				b = <-empty
+			}
+			start := len(b.buf)
+			part := b.buf[start:min(int64(cap(b.buf)), int64(start)+size-off)]
+			if _, err := p.tree.ReadAt(id, part, off); err != nil && err != io.EOF {
+				break // whoever reads it gets the error
+			}
+			b.buf = b.buf[:start+len(part)]
+			b.pushes = append(b.pushes, push{id, off, part})
+			off += int64(len(part))
+		}
+	}
+	full <- b
+}
+
+// pushAll pushes what is in full batches. Between two pushes it calls the kernel, which can
+// freeze it there, and looks whether a program has asked for the file.
+func (p *pusher) pushAll(full, empty chan *batch) {
+	device := []unix.PollFd{{Fd: ownDescriptors(), Events: unix.POLLIN}}
+	for b := range full {
+		for _, push := range b.pushes {
+			for {
+				if n, _ := unix.Poll(device, 0); n <= 0 {
+					break
+				}
+				unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil) // until the requests have been read
+			}
+			switch {
+			case p.state[push.id].Load()&asked != 0:
+				continue
+			case p.isNext(push.id):
+				p.state[push.id].And(^uint32(given))
+				continue
+			}
+			if p.store(nodeID(push.id), push.off, push.data) == fuse.ENOENT {
+				p.state[push.id].Store(0) // the kernel has dropped the file
+			}
+		}
+		b.buf, b.pushes = b.buf[:0], b.pushes[:0]
+		empty <- b
+	}
+}
+
+// onOwnThread runs f on a thread of its own, which ends with f. It is never the first
+// thread of the process, whose descriptors /proc/PID/fd shows.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		// As long as this goroutine keeps the first thread, f gets another one.
+		started := make(chan struct{})
+		onOwnThread(func() {
+			close(started)
+			f()
+		})
+		<-started
+		runtime.UnlockOSThread()
+	}()
+}
+
+// ownDescriptors gives this thread a table of file descriptors of its own, without the pipe at
+// which a holder sees that this process has ended. A push waits for a page that is just
+// being read. If the process is killed then, only the next server's answer ends this thread.
+// It returns the device.
+func ownDescriptors() (device int32) {
+	own := unix.Unshare(unix.CLONE_FILES) == nil
+	device = -1       // which poll(2) ignores
+	const most = 1024 // there are about ten
+	for fd := 3; fd < most; fd++ {
+		var st unix.Stat_t
+		switch err := unix.Fstat(fd, &st); {
+		case err != nil:
+		case st.Mode&unix.S_IFMT == unix.S_IFIFO && own:
+			unix.Close(fd)
+		case st.Mode&unix.S_IFMT == unix.S_IFCHR && uint64(st.Rdev) == unix.Mkdev(10, 229):
+			device = int32(fd)
+		}
+	}
+	return device
+}
