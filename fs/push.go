@@ -239,22 +239,24 @@ func onOwnThread(f func()) {
 	}()
 }
 
-// ownDescriptors gives this thread a table of file descriptors of its own, without the pipe at
-// which a holder sees that this process has ended. A push waits for a page that is just
-// being read. If the process is killed then, only the next server's answer ends this thread.
-// It returns the device.
+// ownDescriptors gives this thread a table of file descriptors of its own, with nothing but the
+// device, which it returns, and the standard streams. A push waits for a page that is just being
+// read; if the process is killed then, only the next server's answer ends this thread. It must not
+// keep the pipe open at which a holder sees the end of this process, nor a copy of the mount.
 func ownDescriptors() (device int32) {
 	own := unix.Unshare(unix.CLONE_FILES) == nil
 	device = -1       // which poll(2) ignores
 	const most = 1024 // there are about ten
 	for fd := 3; fd < most; fd++ {
 		var st unix.Stat_t
-		switch err := unix.Fstat(fd, &st); {
-		case err != nil:
-		case st.Mode&unix.S_IFMT == unix.S_IFIFO && own:
-			unix.Close(fd)
-		case st.Mode&unix.S_IFMT == unix.S_IFCHR && uint64(st.Rdev) == unix.Mkdev(10, 229):
+		if unix.Fstat(fd, &st) != nil {
+			continue
+		}
+		switch kind := st.Mode & unix.S_IFMT; {
+		case kind == unix.S_IFCHR && uint64(st.Rdev) == unix.Mkdev(10, 229):
 			device = int32(fd)
+		case kind != 0 && own: // those without a type are of Go's poller
+			unix.Close(fd)
 		}
 	}
 	return device

@@ -48,11 +48,8 @@ func (t *Tree) Files() (files []ID, hot int) {
 
 // Lookups returns the paths that compilers look up for hot files: their directories, with a
 // slash at the end, and names that do not exist in an include directory where a compiler looks
-// first. It returns nothing if much would have to be decoded for it.
+// first. The first call may decode some megabytes.
 func (t *Tree) Lookups() []string {
-	if t.row.Load().hot == 0 {
-		return nil
-	}
 	files, hot := t.Files()
 	search := kernel.IncludeDirs(t.arch())
 	var paths []string

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/kheadersfs/kheadersfs/fs"
@@ -15,26 +16,41 @@ import (
 // kernel has them when the first compiler comes: the server can give pages to the kernel, but
 // no names. It must not wait for its own answers, or it could not be frozen for a suspend.
 
-// lookUpNames starts the child.
+// lookUpNames has a child look up the names of headers. It returns before that, unless the
+// child keeps the mount from being unmounted.
 func (m *mounted) lookUpNames(logger *log.Logger) {
-	paths := m.tree.Lookups()
-	if len(paths) == 0 || fs.IsHandedOver(m.dir) {
+	if fs.IsHandedOver(m.dir) {
 		return
 	}
-	if err := m.startLookUp(paths); err != nil {
+	root, private, err := m.Root()
+	var exe string
+	if err == nil {
+		exe, err = executable()
+	}
+	if err == nil {
+		exe, err = filepath.Abs(exe)
+	}
+	if err != nil {
 		logger.Printf("warning: looking up names of headers: %v", err)
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer root.Close()
+		if err := startLookUp(exe, root, m.tree.Lookups()); err != nil {
+			logger.Printf("warning: looking up names of headers: %v", err)
+		}
+	}()
+	if !private {
+		<-done
 	}
 }
 
-func (m *mounted) startLookUp(paths []string) error {
-	root, private, err := m.Root()
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	exe, err := executable()
-	if err != nil {
-		return err
+// startLookUp returns when the child has ended.
+func startLookUp(exe string, root *os.File, paths []string) error {
+	if len(paths) == 0 {
+		return nil
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -48,11 +64,7 @@ func (m *mounted) startLookUp(paths []string) error {
 	}
 	_, err = io.WriteString(w, strings.Join(paths, "\x00"))
 	w.Close()
-	if private {
-		go child.Wait()
-	} else {
-		child.Wait() // until then the mount is busy
-	}
+	child.Wait()
 	return err
 }
 

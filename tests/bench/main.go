@@ -42,8 +42,11 @@ type bench struct {
 func main() {
 	rounds := flag.Int("rounds", 7, "rounds, of which the first doesn't count")
 	only := flag.String("only", "", "subjects to measure, as begin of their names, with commas between")
-	onlyRows := flag.String("rows", "", "rows to measure: mount,four,first,find,read,a,b,memory,verify,tenfold")
+	onlyRows := flag.String("rows", "", "rows to measure: mount,four,first,find,read,a,b,memory,verify,counts,tenfold")
 	flag.Parse()
+	if args := flag.Args(); len(args) == 4 && args[0] == "mount" {
+		mountFile(args[1], args[2], args[3])
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	b := &bench{ctx: ctx, res: newResults(), rounds: *rounds, startedAt: time.Now()}
@@ -83,6 +86,9 @@ func (b *bench) all() (err error) {
 		return err
 	}
 	if err := b.measure(archive); err != nil {
+		return err
+	}
+	if err := b.count(); err != nil {
 		return err
 	}
 	if b.wanted("tenfold") {

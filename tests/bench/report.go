@@ -56,6 +56,11 @@ gives all four the same loop device. A is compiled as below. Each name in the em
 		{"16 × A at once, ms (÷ tmpfs)", sixteenA, onTmpfs},
 	})
 
+	p.text(`### Requests`)
+	p.text("How many requests to `kheadersfs` a program in a new mount waits for: the median of %d. It depends on what else runs, but\n"+
+		"hardly on the machine. LISTXATTR, READLINK and the like are in \"all\".", few)
+	b.counts(p)
+
 	p.text(`### Memory and space`)
 	p.text("In MiB. Of the process that serves, where there is one: the most until the mount answers (VmHWM), and what it has\n" +
 		"two seconds after everything has been read (VmRSS). Of the kernel: Buffers, Cached, SReclaimable and SUnreclaim in /proc/meminfo\n" +
