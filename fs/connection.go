@@ -149,7 +149,7 @@ func Prepare(t *index.Tree, dir string, c *Connection, o Options) (*Successor, e
 	}
 	s.push.store = f.InodeNotifyStoreCache
 	s.push.assume()
-	return &Successor{&Mounted{server: f, tree: t, dir: dir, dev: c.Dev, log: o.Log, conn: c, fd: fd}}, nil
+	return &Successor{&Mounted{server: f, push: s.push, tree: t, dir: dir, dev: c.Dev, log: o.Log, conn: c, fd: fd}}, nil
 }
 
 // Serve begins to serve. Nobody else may read from the device any more. If not each request
@@ -270,6 +270,9 @@ func (m *Mounted) Retire() error {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &moment); err != nil {
 		return err
 	}
+	// The thread that pushes has descriptors of its own: it would go on to push to the device,
+	// and what go-fuse closes meanwhile may be closed there only.
+	m.push.stop()
 	m.log.SetOutput(io.Discard) // go-fuse logs each thread's end
 	if err := unix.Dup3(fd, m.fd, unix.O_CLOEXEC); err != nil {
 		return err

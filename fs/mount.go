@@ -37,6 +37,7 @@ type Options struct {
 // A Mounted is a tree that is mounted, and served until it is unmounted.
 type Mounted struct {
 	server *fuse.Server
+	push   *pusher
 	tree   *index.Tree
 	dir    string
 	dev    uint64 // of the mount, as in stat(2)
@@ -52,7 +53,7 @@ type Mounted struct {
 // Root mounts by itself, any other user through fusermount3.
 func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	s := newServer(t, o.Log)
-	m = &Mounted{tree: t, dir: dir, log: o.Log}
+	m = &Mounted{push: s.push, tree: t, dir: dir, log: o.Log}
 	if os.Geteuid() == 0 && !IsHandedOver(dir) {
 		m.conn = &Connection{}
 		if m.conn.Device, err = mountDevice(dir, o); err != nil {

@@ -44,6 +44,8 @@ type pusher struct {
 	start sync.Once
 	ask   chan index.ID // files that have been read
 
+	pushing sync.Mutex // held while the kernel is called; for ever when another server goes on
+
 	place  []int32       // of each file in the order of pushing, which is that of a compiler
 	window []int32       // of each file
 	last   atomic.Uint32 // the file that was read last
@@ -100,6 +102,10 @@ type batch struct {
 	buf    []byte
 	pushes []push
 }
+
+// stop waits until nothing is pushed, and nothing is from then on. Requests must still be
+// answered.
+func (p *pusher) stop() { p.pushing.Lock() }
 
 // assume takes it that the kernel may know every file, since somebody else has served the
 // mount before.
@@ -191,31 +197,38 @@ func (p *pusher) push(files []index.ID, full, empty chan *batch) {
 	full <- b
 }
 
-// pushAll pushes what is in full batches. Between two pushes it calls the kernel, which can
-// freeze it there, and looks whether a program has asked for the file.
+// pushAll pushes what is in full batches.
 func (p *pusher) pushAll(full, empty chan *batch) {
 	device := []unix.PollFd{{Fd: ownDescriptors(), Events: unix.POLLIN}}
 	for b := range full {
 		for _, push := range b.pushes {
-			for {
-				if n, _ := unix.Poll(device, 0); n <= 0 {
-					break
-				}
-				unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil) // until the requests have been read
-			}
-			switch {
-			case p.state[push.id].Load()&asked != 0:
-				continue
-			case p.isNext(push.id):
-				p.state[push.id].And(^uint32(given))
-				continue
-			}
-			if p.store(nodeID(push.id), push.off, push.data) == fuse.ENOENT {
-				p.state[push.id].Store(0) // the kernel has dropped the file
-			}
+			p.give(push, device)
 		}
 		b.buf, b.pushes = b.buf[:0], b.pushes[:0]
 		empty <- b
+	}
+}
+
+// give pushes one part of a file, unless a program has asked for the file, or may do so next.
+// First it calls the kernel, which can freeze this thread there, to see that no request waits
+// to be read.
+func (p *pusher) give(push push, device []unix.PollFd) {
+	p.pushing.Lock()
+	defer p.pushing.Unlock()
+	for {
+		device[0].Revents = 0
+		unix.Poll(device, 0)
+		if device[0].Revents&unix.POLLIN == 0 {
+			break
+		}
+		unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil)
+	}
+	switch {
+	case p.state[push.id].Load()&asked != 0:
+	case p.isNext(push.id):
+		p.state[push.id].And(^uint32(given))
+	case p.store(nodeID(push.id), push.off, push.data) == fuse.ENOENT:
+		p.state[push.id].Store(0) // the kernel has dropped the file
 	}
 }
 

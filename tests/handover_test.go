@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
 // TestServerKilled kills the server a hundred times while eight readers compare every byte.
@@ -78,6 +80,42 @@ func TestReplace(t *testing.T) {
 	}
 	check(t, unix.Unmount(mnt, 0))
 	waitGone(t, pid)
+}
+
+// TestReplacePushing replaces servers that push files to the kernel: here and there a file is
+// read, and its neighbours are pushed.
+func TestReplacePushing(t *testing.T) {
+	need.Long(t)
+	needMounts(t)
+	archive := packedArchive(t)
+	for range 30 {
+		mnt := mount(t, archive)
+		pid := daemon(mnt)
+		holder(t, mnt)
+		var files []string
+		check(t, filepath.WalkDir(mnt, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				files = append(files, path)
+			}
+			return err
+		}))
+		rand.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+		replaced := make(chan error, 1)
+		go func() { replaced <- output(exec.Command(kheadersfs(t), "--replace", mnt)) }()
+		for done := false; !done; files = files[1:] {
+			if _, err := os.ReadFile(files[0]); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-replaced:
+				check(t, err)
+				done = true
+			case <-time.After(rand.N(6 * time.Millisecond)):
+			}
+		}
+		check(t, unix.Unmount(mnt, 0))
+		waitGone(t, pid)
+	}
 }
 
 // TestReplaceWhat replaces what isn't there, and a server in the foreground.
