@@ -86,7 +86,7 @@ func (p *pusher) read(id index.ID) {
 // read a directory in its order, which is that of IDs, or as a compiler does.
 func (p *pusher) isNext(id index.ID) bool {
 	last := index.ID(p.last.Load())
-	near := func(distance int32) bool { return distance > 0 && distance <= gap }
+	near := func(distance int32) bool { return distance >= 0 && distance <= gap }
 	return near(int32(id)-int32(last)) || near(p.place[id]-p.place[last])
 }
 
@@ -140,10 +140,8 @@ func (p *pusher) run() {
 			ahead = 1
 		}
 		for next = w; next <= w+ahead && next < len(windows); next++ {
-			if time.Since(pushed[next]) >= again {
-				for _, id := range windows[next] {
-					p.state[id].And(^uint32(given | asked))
-				}
+			if !pushed[next].IsZero() && time.Since(pushed[next]) >= again {
+				p.forgetPages(windows[next], id)
 			}
 			pushed[next] = time.Now()
 			p.push(windows[next], full, empty)
@@ -151,13 +149,23 @@ func (p *pusher) run() {
 	}
 }
 
+// forgetPages takes it that the kernel has dropped the pages of a window's files, but for the
+// one that was read just now.
+func (p *pusher) forgetPages(files []index.ID, read index.ID) {
+	for _, id := range files {
+		if id != read {
+			p.state[id].And(^uint32(given | asked))
+		}
+	}
+}
+
 // cut cuts the row of all files into windows, the first of which are hot.
 func (p *pusher) cut() (windows [][]index.ID, hot int) {
 	files, hotFiles := p.tree.Files()
-	size := int64(window)
+	size := int64(0)
 	for i, id := range files {
 		n := p.tree.Entry(id).Size
-		if size += n; size > window || i == hotFiles {
+		if size += n; windows == nil || size > window || i == hotFiles {
 			windows = append(windows, nil)
 			size = n
 		}
@@ -180,18 +188,21 @@ func (p *pusher) push(files []index.ID, full, empty chan *batch) {
 		}
 		size := p.tree.Entry(id).Size
 		for off := int64(0); off < size; {
-			if len(b.buf) == cap(b.buf) {
+			// The kernel takes whole pages only, and the end of a file.
+			n := int(min(size-off, int64(cap(b.buf))))
+			start := len(b.buf)
+			if start+n > cap(b.buf) {
 				full <- b
 				b = <-empty
+				start = 0
 			}
-			start := len(b.buf)
-			part := b.buf[start:min(int64(cap(b.buf)), int64(start)+size-off)]
+			part := b.buf[start : start+n]
 			if _, err := p.tree.ReadAt(id, part, off); err != nil && err != io.EOF {
 				break // whoever reads it gets the error
 			}
-			b.buf = b.buf[:start+len(part)]
+			b.buf = b.buf[:start+n]
 			b.pushes = append(b.pushes, push{id, off, part})
-			off += int64(len(part))
+			off += int64(n)
 		}
 	}
 	full <- b
