@@ -147,7 +147,6 @@ func Prepare(t *index.Tree, dir string, c *Connection, o Options) (*Successor, e
 	if err != nil {
 		return nil, err
 	}
-	s.push.store = f.InodeNotifyStoreCache
 	s.push.assume()
 	return &Successor{&Mounted{server: f, push: s.push, tree: t, dir: dir, dev: c.Dev, log: o.Log, conn: c, fd: fd}}, nil
 }
@@ -165,7 +164,6 @@ func (n *Successor) Serve(answered bool) (*Mounted, error) {
 		return nil, err
 	}
 	go m.server.Serve()
-	go m.tree.Files()
 	return m, nil
 }
 

@@ -70,7 +70,6 @@ func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	} else if m.server, err = fuse.NewServer(s, dir, mountOptions(o)); err != nil {
 		return nil, err
 	}
-	s.push.store = m.server.InodeNotifyStoreCache
 	go m.server.Serve()
 	if err := m.server.WaitMount(); err != nil {
 		Detach(dir)
@@ -88,7 +87,6 @@ func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	if m.conn != nil {
 		m.conn.Dev = m.dev
 	}
-	go m.tree.Files() // which the first READ of a header needs
 	return m, nil
 }
 

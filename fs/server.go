@@ -58,6 +58,7 @@ func (s *server) Init(f *fuse.Server) {
 	flags := f.KernelSettings().Flags64()
 	s.noOpen = flags&fuse.CAP_NO_OPEN_SUPPORT != 0
 	s.noOpendir = flags&capNoOpendirSupport != 0
+	s.push.store = f.InodeNotifyStoreCache
 }
 
 // Forget tells that the kernel has dropped a file.

@@ -55,7 +55,7 @@ func (t *Tree) Lookups() []string {
 	var paths []string
 	seen := map[string]bool{}
 	add := func(path string) {
-		if !seen[path] {
+		if path != "" && !seen[path] {
 			seen[path] = true
 			paths = append(paths, path)
 		}
@@ -66,9 +66,7 @@ func (t *Tree) Lookups() []string {
 		for i, dir := range search {
 			if rest, ok := strings.CutPrefix(name, dir+"/"); ok {
 				for _, first := range search[:i] {
-					if path := t.absent(first, rest); path != "" {
-						add(path)
-					}
+					add(t.absent(first, rest))
 				}
 			}
 		}

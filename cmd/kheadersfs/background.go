@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -127,6 +128,25 @@ func executable() (string, error) {
 		}
 	}
 	return "", errors.New("finding the program: no AT_EXECFN in the auxiliary vector")
+}
+
+// programIn is executable as an absolute path, for a program that was started in a directory.
+func programIn(directory string) (string, error) {
+	path, err := executable()
+	if err == nil && !filepath.IsAbs(path) {
+		path = filepath.Join(directory, path)
+	}
+	return path, err
+}
+
+// startProgram starts a program, that of this process if the path leads to none: it is gone,
+// or can't be seen from here.
+func startProgram(path string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	process, err := os.StartProcess(path, argv, attr)
+	if err != nil {
+		process, err = os.StartProcess("/proc/self/exe", argv, attr)
+	}
+	return process, err
 }
 
 // enterBackground makes the second process a background process when the mount

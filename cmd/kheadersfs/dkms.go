@@ -81,20 +81,20 @@ func waitForDKMS(watch *os.File, root, release, mnt string) ([]string, error) {
 	watched := map[int]bool{}
 	buf := make([]byte, 4096)
 	for err == nil {
-		// A directory that comes while the others are listed must be found by the next
-		// round: what comes into it gives no event yet.
-		for more := true; more && err == nil; {
-			dirs := entries(filepath.Join(root, "usr/src"), mnt)
-			for _, pattern := range []string{"usr/src", "var/lib", "var/lib/dkms", "var/lib/dkms/*", "var/lib/dkms/*/*"} {
-				matches, _ := filepath.Glob(filepath.Join(root, pattern))
-				dirs = append(dirs, matches...)
-			}
-			if conn.Control(func(fd uintptr) { more, err = addWatches(int(fd), dirs, watched) }) != nil {
-				err = os.ErrClosed
-			}
+		dirs := entries(filepath.Join(root, "usr/src"), mnt)
+		for _, pattern := range []string{"usr/src", "var/lib", "var/lib/dkms", "var/lib/dkms/*", "var/lib/dkms/*/*"} {
+			matches, _ := filepath.Glob(filepath.Join(root, pattern))
+			dirs = append(dirs, matches...)
+		}
+		more := false
+		if conn.Control(func(fd uintptr) { more, err = addWatches(int(fd), dirs, watched) }) != nil {
+			err = os.ErrClosed
 		}
 		if err != nil {
 			break
+		}
+		if more {
+			continue // what has come into one of them meanwhile gave no event
 		}
 		if names := modulesToBuild(root, release, mnt); len(names) > 0 {
 			return names, nil

@@ -48,10 +48,7 @@ func (s *state) start(argv []string, life *os.File) error {
 	if _, err := os.Stat(attr.Dir); err != nil {
 		attr.Dir = "/"
 	}
-	process, err := os.StartProcess(s.Program, argv, attr)
-	if err != nil { // it is gone, or can't be seen from here
-		process, err = os.StartProcess("/proc/self/exe", argv, attr)
-	}
+	process, err := startProgram(s.Program, argv, attr)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/kheadersfs/kheadersfs/fs"
@@ -23,22 +22,17 @@ func (m *mounted) lookUpNames(logger *log.Logger) {
 		return
 	}
 	root, private, err := m.Root()
-	var exe string
-	if err == nil {
-		exe, err = executable()
-	}
-	if err == nil {
-		exe, err = filepath.Abs(exe)
-	}
 	if err != nil {
 		logger.Printf("warning: looking up names of headers: %v", err)
 		return
 	}
+	directory, _ := os.Getwd()
+	program, _ := programIn(directory)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer root.Close()
-		if err := startLookUp(exe, root, m.tree.Lookups()); err != nil {
+		if err := startLookUp(program, root, m.tree.Lookups()); err != nil {
 			logger.Printf("warning: looking up names of headers: %v", err)
 		}
 	}()
@@ -48,7 +42,7 @@ func (m *mounted) lookUpNames(logger *log.Logger) {
 }
 
 // startLookUp returns when the child has ended.
-func startLookUp(exe string, root *os.File, paths []string) error {
+func startLookUp(program string, root *os.File, paths []string) error {
 	if len(paths) == 0 {
 		return nil
 	}
@@ -57,7 +51,7 @@ func startLookUp(exe string, root *os.File, paths []string) error {
 		return err
 	}
 	defer w.Close()
-	child, err := os.StartProcess(exe, []string{"kheadersfs", "--look-up"}, &os.ProcAttr{Files: []*os.File{r, nil, nil, root}})
+	child, err := startProgram(program, []string{"kheadersfs", "--look-up"}, &os.ProcAttr{Files: []*os.File{r, nil, nil, root}})
 	r.Close()
 	if err != nil {
 		return err
@@ -70,9 +64,11 @@ func startLookUp(exe string, root *os.File, paths []string) error {
 
 // lookUp is what the child does.
 func lookUp() error {
+	root := os.NewFile(3, "mount")
+	defer root.Close()
 	paths, err := io.ReadAll(os.Stdin)
 	if err == nil && len(paths) > 0 {
-		fs.LookUp(os.NewFile(3, "mount"), strings.Split(string(paths), "\x00"))
+		fs.LookUp(root, strings.Split(string(paths), "\x00"))
 	}
 	return err
 }

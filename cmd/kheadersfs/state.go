@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,12 +42,9 @@ const stateName = "kheadersfs-state"
 // newState returns the state of a mount that this process has made, started in a directory
 // with these arguments.
 func newState(directory string, args []string, dir string, conn *fs.Connection) (*state, error) {
-	program, err := executable()
+	program, err := programIn(directory)
 	if err != nil {
 		return nil, err
-	}
-	if !filepath.IsAbs(program) {
-		program = filepath.Join(directory, program)
 	}
 	fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC)
 	if err != nil {
