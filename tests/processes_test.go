@@ -13,19 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// daemon returns the process that serves a mount point in the background, 0 if
-// there is none.
-func daemon(dir string) int {
+// findProcess returns a process, by its arguments with a NUL after each, 0 if there is none.
+func findProcess(is func(pid int, args string) bool) int {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
-		line, _ := os.ReadFile(file)
-		if args := strings.Split(string(line), "\x00"); len(args) > 1 &&
-			(strings.HasPrefix(args[1], "--ready-fd=") || strings.HasPrefix(args[1], "--resume=")) && strings.Contains(string(line), dir+"\x00") {
-			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+		args, _ := os.ReadFile(file)
+		pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
+		if is(pid, string(args)) {
 			return pid
 		}
 	}
 	return 0
+}
+
+// daemon returns the process that serves a mount point in the background, 0 if
+// there is none.
+func daemon(dir string) int {
+	return findProcess(func(_ int, args string) bool {
+		_, args, _ = strings.Cut(args, "\x00")
+		return (strings.HasPrefix(args, "--ready-fd=") || strings.HasPrefix(args, "--resume=")) && strings.Contains(args, dir+"\x00")
+	})
 }
 
 // holder returns the process that waits for the end of the server of a mount point, which
@@ -36,15 +43,18 @@ func holder(t testing.TB, dir string) (pid int) {
 	return pid
 }
 
-func findHolder(dir string) (pid int) {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		line, _ := os.ReadFile(file)
-		if string(line) == "kheadersfs\x00--hold\x00"+dir+"\x00" {
-			pid, _ = strconv.Atoi(strings.Split(file, "/")[2])
-		}
-	}
-	return pid
+func findHolder(dir string) int {
+	return findProcess(func(_ int, args string) bool { return args == "kheadersfs\x00--hold\x00"+dir+"\x00" })
+}
+
+// lookUpChild returns the child of a server that looks names up, 0 if there is none.
+func lookUpChild(server int) int {
+	return findProcess(func(pid int, args string) bool {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		return args == "kheadersfs\x00--look-up\x00" && len(fields) > 1 && fields[1] == strconv.Itoa(server)
+	})
 }
 
 // killServer leaves a dead mount.

@@ -21,6 +21,15 @@ import (
 // expression, as --debug logs them: "READ n5 {Fh 0 [0 +4096) ...".
 func mountLogged(t testing.TB, archive string) (mnt string, requests func(expr string) int) {
 	t.Helper()
+	mnt, log := mountLog(t, archive)
+	return mnt, func(expr string) int {
+		return len(regexp.MustCompile(`: rx \d+: `+expr).FindAll(content(t, log), -1))
+	}
+}
+
+// mountLog is mountLogged with the whole log, a file.
+func mountLog(t testing.TB, archive string) (mnt, path string) {
+	t.Helper()
 	needMounts(t)
 	mnt = mountpoint(t)
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -33,9 +42,7 @@ func mountLogged(t testing.TB, archive string) (mnt string, requests func(expr s
 	eventually(t, "the mount", func() bool {
 		return strings.Contains(string(content(t, log.Name())), "mounted on")
 	})
-	return mnt, func(expr string) int {
-		return len(regexp.MustCompile(`: rx \d+: `+expr).FindAll(content(t, log.Name()), -1))
-	}
+	return mnt, log.Name()
 }
 
 // TestXattrs asks for extended attributes, of which there are none. A list is
