@@ -19,14 +19,25 @@ const (
 	// window is how many bytes of files are pushed at a time.
 	window = 512 << 10
 	// maxAhead is how many windows are pushed ahead of one that is read in order.
-	maxAhead = 8
+	maxAhead = 4
+	// milestone is how far apart the files are that are never pushed, so that their READs tell
+	// how far a program has come. Hot files have none: compilers are slow.
+	milestone = 32
 	// gap is how many files after the one that was read last are left to the reader, who may
 	// be about to read them.
-	gap = 8
+	gap = 2 * milestone
+	// hotGap is the same in the order of compilers.
+	hotGap = 16
 	// again is how long after a window was pushed a READ of one of its files means that
 	// the kernel has dropped it.
 	again = time.Second
 )
+
+// A request is a READ of a file.
+type request struct {
+	id    index.ID
+	again bool // the kernel has had the file before
+}
 
 // A pusher gives files to the kernel before a program asks for them: a compiler opens
 // hundreds of headers, one after the other, and waits for each. When a file is read, all
@@ -35,14 +46,14 @@ const (
 //
 // Nobody waits for a push. Content never changes, so it does no harm if a program reads the
 // same bytes at the same time. But a push waits for a page that is just being read, so that a
-// process which is being frozen or killed would not get out of it; so what a program may be
-// about to read is left to it.
+// process which is being frozen or killed would not get out of it. So what a program may be
+// about to read is left to it; where it is, READs of the milestones tell.
 type pusher struct {
 	tree  *index.Tree
 	store func(node uint64, off int64, data []byte) fuse.Status
 	state []atomic.Uint32 // of each entry
 	start sync.Once
-	ask   chan index.ID // files that have been read
+	ask   chan request // for files
 
 	pushing sync.Mutex // held while the kernel is called; for ever when another server goes on
 
@@ -61,7 +72,7 @@ const (
 func newPusher(t *index.Tree) *pusher {
 	return &pusher{
 		tree: t, state: make([]atomic.Uint32, t.Len()),
-		ask: make(chan index.ID, 64), place: make([]int32, t.Len()), window: make([]int32, t.Len()),
+		ask: make(chan request, 64), place: make([]int32, t.Len()), window: make([]int32, t.Len()),
 	}
 }
 
@@ -73,11 +84,11 @@ func (p *pusher) forgets(id index.ID) { p.state[id].Store(0) }
 
 // read is called for each READ request, before it is answered. It does not block.
 func (p *pusher) read(id index.ID) {
-	p.state[id].Or(known | given | asked)
+	had := p.state[id].Or(known|given|asked)&given != 0
 	p.last.Store(uint32(id))
 	p.start.Do(func() { go p.run() })
 	select {
-	case p.ask <- id:
+	case p.ask <- request{id, had}:
 	default: // much else is to be pushed
 	}
 }
@@ -86,8 +97,8 @@ func (p *pusher) read(id index.ID) {
 // read a directory in its order, which is that of IDs, or as a compiler does.
 func (p *pusher) isNext(id index.ID) bool {
 	last := index.ID(p.last.Load())
-	near := func(distance int32) bool { return distance >= 0 && distance <= gap }
-	return near(int32(id)-int32(last)) || near(p.place[id]-p.place[last])
+	near := func(distance, most int32) bool { return distance >= 0 && distance <= most }
+	return near(int32(id)-int32(last), gap) || near(p.place[id]-p.place[last], hotGap)
 }
 
 // A push is a part of a file. It lies in a batch's buffer.
@@ -127,24 +138,31 @@ func (p *pusher) run() {
 		empty <- &batch{buf: make([]byte, 0, maxRead)}
 	}
 	onOwnThread(func() { p.pushAll(full, empty) })
-	ahead, next := 1, 0 // how many windows were pushed ahead, and the one after them
-	for id := range p.ask {
-		w := int(p.window[id])
-		switch {
-		case time.Since(pushed[w]) < again: // the kernel may know more names by now
-			p.push(windows[w], full, empty)
-			continue
-		case w == next && w >= hot:
-			ahead = min(2*ahead, maxAhead)
-		default:
-			ahead = 1
-		}
-		for next = w; next <= w+ahead && next < len(windows); next++ {
-			if !pushed[next].IsZero() && time.Since(pushed[next]) >= again {
-				p.forgetPages(windows[next], id)
+	ahead, current := 1, 0 // how many windows are pushed ahead of the current one
+	for r := range p.ask {
+		w := int(p.window[r.id])
+		last := w + 1
+		if w >= hot {
+			switch {
+			case w > current && w <= current+ahead+1:
+				ahead = min(2*ahead, maxAhead)
+			case w != current:
+				ahead = 1
 			}
-			pushed[next] = time.Now()
-			p.push(windows[next], full, empty)
+			current = w
+			last = w + ahead
+		}
+		for i := w; i <= last && i < len(windows); i++ {
+			if time.Since(pushed[i]) >= again {
+				pushed[i] = time.Now()
+				if r.again {
+					p.forgetPages(windows[i], r.id)
+				}
+			} else if i > w {
+				continue
+			}
+			// Of the window itself the kernel may know more names by now.
+			p.push(windows[i], full, empty)
 		}
 	}
 }
@@ -170,7 +188,9 @@ func (p *pusher) cut() (windows [][]index.ID, hot int) {
 			size = n
 		}
 		last := len(windows) - 1
-		windows[last] = append(windows[last], id)
+		if i < hotFiles || id%milestone != 0 {
+			windows[last] = append(windows[last], id)
+		}
 		p.place[id], p.window[id] = int32(i), int32(last)
 		if i < hotFiles {
 			hot = len(windows)

@@ -22,8 +22,8 @@ import (
 // A tenth more than what was counted on an idle machine, for Debian 12's headers. Those of
 // Debian 13 take less of the first and more of the second.
 const (
-	maxRequestsA = 30
-	maxReads     = 600
+	maxRequestsA = 47
+	maxReads     = 550
 )
 
 // TestPush reads one header that many programs begin with. kheadersfs then gives the kernel
