@@ -183,8 +183,8 @@ func (f *freezer) write(t *testing.T, file, value string) {
 
 // TestFreeze freezes a server at random moments while it is busy. A process that waits for
 // its own answer could not be frozen, and a machine not be suspended: of attempts on a server
-// that reads headers itself 5 in 100 failed, and 25 while everything was read. On a busy machine
-// 1 in 1,000 is left, where a push waits for a page that a program has begun to read.
+// that reads headers itself 5 in 100 failed, and 25 while everything was read. None is left but
+// on a machine so busy that the thread which pushes is held up for milliseconds.
 func TestFreeze(t *testing.T) {
 	need.Long(t)
 	needMounts(t)
