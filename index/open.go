@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/kheadersfs/kheadersfs/index/blocks"
 	"github.com/kheadersfs/kheadersfs/index/table"
@@ -192,11 +193,11 @@ func openPacked(f *xz.File) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := tar.NewReader(bytes.NewReader(end)).Next()
+	index, err := comment(end)
 	if err != nil {
-		return nil, fmt.Errorf("tar: %w", err)
+		return nil, err
 	}
-	x, err := table.Decode([]byte(h.PAXRecords["comment"]), f.Unpacked())
+	x, err := table.Decode(bytes.Clone(index), f.Unpacked()) // the block's memory is used again
 	if errors.Is(err, table.ErrVersion) {
 		return nil, nil
 	}
@@ -230,6 +231,19 @@ func beginsWithIndex(f *xz.File, block int) bool {
 	}
 	_, value, ok := bytes.Cut(head[tarball.Block:], []byte(" comment="))
 	return ok && bytes.HasPrefix(value, []byte(table.Magic))
+}
+
+// comment returns the value of the record that beginsWithIndex has found: "N comment=VALUE\n",
+// of N bytes. archive/tar would copy it several times.
+func comment(block []byte) ([]byte, error) {
+	records := block[tarball.Block:]
+	length, _, _ := bytes.Cut(records[:len("1048576 ")], []byte(" "))
+	start := len(length) + len(" comment=")
+	n, err := strconv.Atoi(string(length))
+	if err != nil || n <= start || n > len(records) || records[n-1] != '\n' {
+		return nil, errors.New("tar: damaged pax header")
+	}
+	return records[start : n-1], nil
 }
 
 // decodeBlock decodes a block into buf, or into new memory if buf is too small.

@@ -402,3 +402,23 @@ func TestPackedLargeBlock(t *testing.T) {
 		}
 	}
 }
+
+// What the record of the index says of its own length is not trusted.
+func TestComment(t *testing.T) {
+	for record, want := range map[string]string{
+		"23 comment=khindex\x001\n":    "", // as long as this, but without its end
+		"21 comment=khindex\x001\n":    "khindex\x001",
+		"12 comment=khindex\x001\n":    "",
+		"11 comment=khindex\x001\n":    "",
+		"-9 comment=khindex\x001\n":    "",
+		"99 comment=khindex\x001\n":    "",
+		"a1 comment=khindex\x001\n":    "",
+		"   comment=khindex\x001\n":    "",
+		"99999999 comment=khindex\x00": "",
+	} {
+		block := append(make([]byte, tarball.Block), record...)
+		if got, err := comment(block); string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", record, got, err)
+		}
+	}
+}
