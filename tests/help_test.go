@@ -63,7 +63,7 @@ func TestHelp(t *testing.T) {
 		"ls":      "--long --release --root",
 		"cat":     "--release --root",
 		"extract": "--release --root",
-		"pack":    "--output --force --objtree --keep-comments --block-size --jobs",
+		"pack":    "--output --force --objtree --kbuild --btf --no-check --keep-comments --block-size --jobs",
 	} {
 		for flag := range strings.FieldsSeq(flags) {
 			if !strings.Contains(helps[name], flag) {

@@ -118,6 +118,8 @@ func TestCommandErrors(t *testing.T) {
 		{"pack --jobs=-1 -o DIR/x ARCHIVE", 2, "--jobs: -1 is not between 0 and 1024"},
 		{"pack --block-size 1 -o DIR/x ARCHIVE", 2, "--block-size: 1 is not between 4096 and 4194304"},
 		{"pack --objtree DIR -o DIR/x ARCHIVE", 2, "--objtree is for a source tree, and " + archive + " is a file"},
+		{"pack --kbuild -o DIR/x ARCHIVE", 2, "--kbuild is for a tree, and " + archive + " is a file"},
+		{"pack --no-check -o DIR/x DIR", 2, "--no-check and --btf are for --kbuild"},
 		{"pack --objtree DIR/absent -o DIR/x DIR", 1, "--objtree " + path("absent") + ": no such file or directory"},
 	} {
 		var args []string

@@ -187,6 +187,9 @@ func prepare(c *mountConfig, resume *resumption, logger *log.Logger) (*ready, er
 			return nil, err
 		}
 	}
+	if c.noExec && hasKbuild(func(name string) bool { _, ok := t.Find(name); return ok }) {
+		logger.Printf("warning: %s: modules can't be built in it when it is mounted noexec", a.Path)
+	}
 	shown := cmp.Or(c.source, "kheaders")
 	if !isFind(shown) {
 		shown = a.Path

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,14 +24,16 @@ const packHelp = `TREE is a kernel's build directory, its source tree (with --ob
 built elsewhere), or a headers archive to pack anew. FILE is there when it is
 whole, or not at all; - is standard output. The same input gives the same
 bytes, with $SOURCE_DATE_EPOCH as the latest time of a file. It needs the
-program xz.
+program xz; --kbuild also make and the kernel's compiler, with which it builds
+a module to see that modules can be built with what was packed.
 `
 
 // A packing is what the flags of pack say.
 type packing struct {
 	pack.Options
-	output string
-	force  bool
+	output  string
+	force   bool
+	noCheck bool
 }
 
 func definePack(flags *pflag.FlagSet) func(*call) error {
@@ -39,6 +42,9 @@ func definePack(flags *pflag.FlagSet) func(*call) error {
 	flags.VarP(text{&p.output, "FILE"}, "output", "o", "write the archive to FILE")
 	flags.BoolVarP(&p.force, "force", "f", false, "replace FILE if it exists")
 	flags.Var(text{&p.Objtree, "DIR"}, "objtree", "the directory that the source tree TREE was built in")
+	flags.BoolVar(&p.Kbuild, "kbuild", false, "pack all that modules are built with, too")
+	flags.BoolVar(&p.BTF, "btf", false, "with --kbuild, pack what modules get BTF from")
+	flags.BoolVar(&p.noCheck, "no-check", false, "with --kbuild, build no module to see that it works")
 	flags.BoolVar(&p.KeepComments, "keep-comments", false, "keep all comments in headers")
 	flags.Var(number{&p.BlockSize, 4 << 10, 4 << 20}, "block-size", "put at most N bytes into a block")
 	flags.Var(number{&p.Jobs, 0, 1024}, "jobs", "use N processors; 0: all")
@@ -63,6 +69,12 @@ func (p *packing) checkInput(tree string) error {
 	st, err := os.Stat(tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", tree, bare(err))
+	}
+	switch {
+	case (p.noCheck || p.BTF) && !p.Kbuild:
+		return usageErrorf("--no-check and --btf are for --kbuild")
+	case p.Kbuild && !st.IsDir():
+		return usageErrorf("--kbuild is for a tree, and %s is a file", tree)
 	}
 	if p.Objtree != "" {
 		if !st.IsDir() {
@@ -124,9 +136,13 @@ func (p *packing) run(tree string, c *call) error {
 	report, size := c.stdout, int64(0)
 	if p.output == "-" {
 		report = c.stderr
-		out := &counter{w: c.stdout}
-		err = pack.Pack(ctx, out, tree, p.Options)
-		size = out.n
+		var archive bytes.Buffer
+		if err = pack.Pack(ctx, &archive, tree, p.Options); err == nil {
+			err = p.check(ctx, bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+		}
+		if err == nil {
+			size, err = archive.WriteTo(c.stdout)
+		}
 	} else {
 		size, err = p.toFile(ctx, tree)
 	}
@@ -158,9 +174,13 @@ func (p *packing) toFile(ctx context.Context, tree string) (size int64, err erro
 		return 0, err
 	}
 	st, err := f.Stat()
-	if err == nil {
-		err = f.Chmod(0o644)
+	if err != nil {
+		return 0, err
 	}
+	if err := p.check(ctx, f, st.Size()); err != nil {
+		return 0, err
+	}
+	err = f.Chmod(0o644)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -173,16 +193,12 @@ func (p *packing) toFile(ctx context.Context, tree string) (size int64, err erro
 	return st.Size(), nil
 }
 
-// A counter counts the bytes that are written through it.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
+// check builds a module with what was packed, if that is what it is for.
+func (p *packing) check(ctx context.Context, archive io.ReaderAt, size int64) error {
+	if !p.Kbuild || p.noCheck {
+		return nil
+	}
+	return checkKbuild(ctx, archive, size)
 }
 
 // A progressBar redraws one line of a terminal, a few times a second.

@@ -20,6 +20,7 @@ import (
 type member struct {
 	name   string // path in the archive
 	mtime  time.Time
+	mode   fs.FileMode
 	target string                 // of a link; empty for a file
 	read   func() ([]byte, error) // of a file
 }
@@ -38,16 +39,16 @@ var extraFiles = []string{"include/config/auto.conf", "include/config/kernel.rel
 const maxDepth = 64
 
 // readTree finds the headers in dir: a kernel's build directory, as
-// distributions lay it out, its source tree, or a plain tree. objtree is where
+// distributions lay it out, its source tree, or a plain tree. o.Objtree is where
 // the kernel was built, if that is elsewhere and dir does not say so.
-func readTree(dir, objtree string) (*tree, error) {
+func readTree(dir string, o Options) (*tree, error) {
 	roots := []string{dir}
-	if objtree != "" {
+	if o.Objtree != "" {
 		// Without it all generated headers would be missing.
-		if _, err := os.ReadDir(objtree); err != nil {
+		if _, err := os.ReadDir(o.Objtree); err != nil {
 			return nil, err
 		}
-		roots = append(roots, objtree)
+		roots = append(roots, o.Objtree)
 	} else if src, err := sourceOf(dir); err != nil {
 		return nil, err
 	} else if src != "" {
@@ -61,7 +62,7 @@ func readTree(dir, objtree string) (*tree, error) {
 	// Generated files replace those of the source.
 	for _, root := range roots {
 		for _, sub := range []string{"include", path.Join("arch", arch, "include")} {
-			if err := t.walk(root, sub, nil); err != nil {
+			if err := t.walk(root, sub, isHeader, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -80,6 +81,11 @@ func readTree(dir, objtree string) (*tree, error) {
 	}
 	if len(t.members) == 0 {
 		return nil, fmt.Errorf("%s: no headers in include or arch/%s/include", dir, arch)
+	}
+	if o.Kbuild {
+		if err := t.addKbuild(roots, o.BTF); err != nil {
+			return nil, err
+		}
 	}
 	return t, t.links()
 }
@@ -146,9 +152,14 @@ func architecture(roots []string) (string, error) {
 		roots[0], strings.Join(configured, ", "))
 }
 
-// walk adds all headers below root/name. It follows links to directories: Ubuntu's
+// A filter reports whether a file is packed, or what is in a directory looked at.
+type filter func(name string, st fs.FileInfo) bool
+
+func isHeader(name string, st fs.FileInfo) bool { return st.IsDir() || strings.HasSuffix(name, ".h") }
+
+// walk adds all wanted files below root/name. It follows links to directories: Ubuntu's
 // packages link to the directories that all flavours share.
-func (t *tree) walk(root, name string, above []fs.FileInfo) error {
+func (t *tree) walk(root, name string, want filter, above []fs.FileInfo) error {
 	entries, err := os.ReadDir(filepath.Join(root, name))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && len(above) == 0 {
@@ -172,15 +183,16 @@ func (t *tree) walk(root, name string, above []fs.FileInfo) error {
 			}
 		}
 		switch {
+		case !want(name, st):
 		case st.IsDir():
 			loops := slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, st) })
 			if loops || len(above) == maxDepth {
 				return fmt.Errorf("%s: directories without end", filepath.Join(root, name))
 			}
-			if err := t.walk(root, name, append(above, st)); err != nil {
+			if err := t.walk(root, name, want, append(above, st)); err != nil {
 				return err
 			}
-		case strings.HasSuffix(name, ".h"):
+		default:
 			if err := t.add(root, name, st); err != nil {
 				return err
 			}
@@ -195,7 +207,7 @@ func (t *tree) add(root, name string, st fs.FileInfo) error {
 	if !st.Mode().IsRegular() && st.Mode()&fs.ModeSymlink == 0 {
 		return fmt.Errorf("%s: not a file", file)
 	}
-	m := &member{name: name, mtime: st.ModTime()}
+	m := &member{name: name, mtime: st.ModTime(), mode: st.Mode()}
 	m.read = func() ([]byte, error) { return os.ReadFile(file) }
 	if st.Mode()&fs.ModeSymlink != 0 {
 		m.target = file // see links
@@ -232,7 +244,7 @@ func (t *tree) links() error {
 		if !st.Mode().IsRegular() {
 			return fmt.Errorf("%s: a link to what is not a file", m.target)
 		}
-		m.target, m.mtime = "", st.ModTime()
+		m.target, m.mtime, m.mode = "", st.ModTime(), st.Mode()
 	}
 	return nil
 }

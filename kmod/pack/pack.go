@@ -32,6 +32,8 @@ const DefaultBlockSize = 512 << 10
 // Options say how to pack.
 type Options struct {
 	Objtree      string    // where the kernel was built, if not in the tree itself
+	Kbuild       bool      // pack all that modules are built with
+	BTF          bool      // with Kbuild, also what they get BTF from
 	KeepComments bool      // keep all comments
 	BlockSize    int       // most bytes of a block; 0: DefaultBlockSize
 	Jobs         int       // processors to use; 0: all
@@ -51,7 +53,7 @@ func Pack(ctx context.Context, w io.Writer, from string, o Options) error {
 	}
 	var t *tree
 	if st.IsDir() {
-		t, err = readTree(from, o.Objtree)
+		t, err = readTree(from, o)
 	} else {
 		// Comments were removed, or kept, when the archive was made.
 		o.KeepComments = true
@@ -109,7 +111,11 @@ func (b *builder) build(t *tree, o Options) error {
 		if err != nil {
 			return err
 		}
-		if !o.KeepComments && strings.HasSuffix(name, ".h") {
+		switch {
+		case o.KeepComments || !strings.HasSuffix(name, ".h"):
+		case o.Kbuild:
+			data = StripLines(data)
+		default:
 			data = StripComments(data)
 		}
 		content[name] = data
@@ -188,6 +194,8 @@ func header(m *member, data []byte) *tar.Header {
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: "./" + m.name, Mode: 0o644, ModTime: m.mtime, Size: int64(len(data))}
 	if m.target != "" {
 		h.Typeflag, h.Mode, h.Linkname = tar.TypeSymlink, 0o777, m.target
+	} else if m.mode&0o111 != 0 && !strings.HasSuffix(m.name, ".h") {
+		h.Mode = 0o755
 	}
 	return h
 }

@@ -4,6 +4,7 @@ package pack
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func readArchive(file string) (*tree, error) {
 		if e.IsDir() {
 			continue
 		}
-		m := &member{name: in.Path(id), mtime: time.Unix(e.Sec, 0), target: in.Target(id)}
+		m := &member{name: in.Path(id), mtime: time.Unix(e.Sec, 0), mode: fs.FileMode(e.Mode & 0o777), target: in.Target(id)}
 		m.read = func() ([]byte, error) {
 			b := make([]byte, e.Size)
 			if e.Size == 0 {
