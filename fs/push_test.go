@@ -22,11 +22,16 @@ func TestPushed(t *testing.T) {
 	const types = "include/linux/types.h"
 	members := []tartest.Member{tartest.File("include/linux/kconfig.h", ""), tartest.File(types, "\n")}
 	want := map[string]string{}
-	for i := range 80 { // several batches, one file of more than one
-		name, text := fmt.Sprintf("include/many/%02d.h", i), fmt.Sprintf("%0*d", 5000+100*i, i)
-		if i == 70 {
-			text = fmt.Sprintf("%0*d", maxRead+maxRead/2, i)
+	// One window: what is left to the reader, and more batches than one.
+	for i := range gap + 40 {
+		size := 100
+		switch {
+		case i == gap+20:
+			size = maxRead + maxRead/2
+		case i > gap:
+			size = 2000 + 10*i
 		}
+		name, text := fmt.Sprintf("include/many/%03d.h", i), fmt.Sprintf("%0*d", size, i)
 		members, want[name] = append(members, tartest.File(name, text)), text
 	}
 	archive := tartest.XZ(t, tartest.Tar(t, members...), 0)
