@@ -35,8 +35,8 @@ const (
 
 // A request is a READ of a file.
 type request struct {
-	id    index.ID
-	again bool // the kernel has had the file before
+	id  index.ID
+	had bool // the kernel has had the file before
 }
 
 // A pusher gives files to the kernel before a program asks for them: a compiler opens
@@ -155,7 +155,7 @@ func (p *pusher) run() {
 		for i := w; i <= last && i < len(windows); i++ {
 			if time.Since(pushed[i]) >= again {
 				pushed[i] = time.Now()
-				if r.again {
+				if r.had {
 					p.forgetPages(windows[i], r.id)
 				}
 			} else if i > w {
@@ -224,6 +224,10 @@ func (p *pusher) push(files []index.ID, full, empty chan *batch) {
 			b.pushes = append(b.pushes, push{id, off, part})
 			off += int64(n)
 		}
+	}
+	if len(b.pushes) == 0 { // as for most READs
+		empty <- b
+		return
 	}
 	full <- b
 }

@@ -157,9 +157,12 @@ func TestPackedIsOrdinary(t *testing.T) {
 	mnt := mount(t, archive)
 	for name, script := range map[string]string{
 		"GNU tar":              `tar -xf "$A"`,
+		"GNU tar, piped":       `xz -dc "$A" | tar -xf -`,
 		"GNU tar, list, piped": `xz -dc "$A" | tar -t | wc -l >/dev/null; mkdir include; touch stop`,
 		"bsdtar":               `bsdtar -xf "$A"`,
+		"bsdtar, piped":        `xz -dc "$A" | bsdtar -xf -`,
 		"busybox tar":          `busybox tar -xJf "$A"`,
+		"busybox tar, piped":   `busybox xzcat "$A" | busybox tar -xf -`,
 		"Python":               `python3 -W ignore -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall()' "$A"`,
 		"Python, piped":        `xz -dc "$A" | python3 -W ignore -c 'import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall()'`,
 		"kheadersfs extract":   `rmdir "$PWD"; "$EXE" extract "$A" "$PWD"`,

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kheadersfs/kheadersfs/fs"
+	"github.com/kheadersfs/kheadersfs/index"
 	"github.com/kheadersfs/kheadersfs/index/kernel"
 	"github.com/kheadersfs/kheadersfs/index/source"
 )
@@ -94,6 +95,10 @@ func hasKbuild(has func(name string) bool) bool {
 	return has("Makefile") && has("scripts/Makefile.build")
 }
 
+func treeHasKbuild(t *index.Tree) bool {
+	return hasKbuild(func(name string) bool { _, ok := t.Find(name); return ok })
+}
+
 // A linkMode is the value of --link: empty, yes, or force.
 type linkMode string
 
@@ -115,7 +120,7 @@ func (m *mounted) makeLink(c *mountConfig, logger *log.Logger) *buildLink {
 		return nil
 	}
 	release, _ := m.tree.Release()
-	builds := !c.noExec && hasKbuild(func(name string) bool { _, ok := m.tree.Find(name); return ok })
+	builds := !c.noExec && treeHasKbuild(m.tree)
 	l, err := newBuildLink(m.dir, release, builds || c.link == "force")
 	if err == nil && !builds && c.link != "force" {
 		l.dkms, err = newDKMSWatch()

@@ -16,8 +16,8 @@ import (
 // no names. It must not wait for its own answers, or it could not be frozen for a suspend.
 
 // lookUpNames has a child look up the names of headers. It returns before that, unless the
-// child keeps the mount from being unmounted.
-func (m *mounted) lookUpNames(logger *log.Logger) {
+// child keeps the mount from being unmounted. This process was started in a directory.
+func (m *mounted) lookUpNames(directory string, logger *log.Logger) {
 	if fs.IsHandedOver(m.dir) {
 		return
 	}
@@ -26,7 +26,6 @@ func (m *mounted) lookUpNames(logger *log.Logger) {
 		logger.Printf("warning: looking up names of headers: %v", err)
 		return
 	}
-	directory, _ := os.Getwd()
 	program, _ := programIn(directory)
 	done := make(chan struct{})
 	go func() {

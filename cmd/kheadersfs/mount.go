@@ -187,7 +187,7 @@ func prepare(c *mountConfig, resume *resumption, logger *log.Logger) (*ready, er
 			return nil, err
 		}
 	}
-	if c.noExec && hasKbuild(func(name string) bool { _, ok := t.Find(name); return ok }) {
+	if c.noExec && treeHasKbuild(t) {
 		logger.Printf("warning: %s: modules can't be built in it when it is mounted noexec", a.Path)
 	}
 	shown := cmp.Or(c.source, "kheaders")

@@ -63,15 +63,15 @@ func checkKbuild(ctx context.Context, archive io.ReaderAt, size int64) (err erro
 			return err
 		}
 	}
-	make := exec.CommandContext(ctx, "make", "-C", tree, "M="+module, "modules")
+	cmd := exec.CommandContext(ctx, "make", "-C", tree, "M="+module, "modules")
 	// Nothing of a make in which this program may run, which has variables for kbuild of its own.
-	make.Env = []string{"LC_ALL=C"}
+	cmd.Env = []string{"LC_ALL=C"}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ARCH", "CROSS_COMPILE", "LLVM"} {
 		if value, ok := os.LookupEnv(name); ok {
-			make.Env = append(make.Env, name+"="+value)
+			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
-	out, err := make.CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	if err == nil {
 		_, err = os.Stat(filepath.Join(module, "trial.ko"))
 	}

@@ -55,7 +55,7 @@ func (m *mounted) serve(c *mountConfig, args []string, logger *log.Logger) error
 	}
 	link := m.makeLink(c, logger)
 	if m.state == nil { // else the kernel has them
-		m.lookUpNames(logger)
+		m.lookUpNames(directory, logger)
 	}
 	if c.readyFD >= 0 {
 		if err := enterBackground(c.readyFD, logger); err != nil {

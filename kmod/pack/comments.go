@@ -4,11 +4,11 @@ package pack
 
 import "bytes"
 
-// StripComments removes the comments between /* and */ from a header, but for
+// stripComments removes the comments between /* and */ from a header, but for
 // those with an SPDX line, as the kernel's build does before it packs headers
 // (kernel/gen_kheaders.sh). It knows no strings and no // comments, as the
 // kernel's build doesn't: the bytes must be the same.
-func StripComments(b []byte) []byte {
+func stripComments(b []byte) []byte {
 	out := make([]byte, 0, len(b))
 	for at := 0; ; {
 		start := bytes.Index(b[at:], []byte("/*"))

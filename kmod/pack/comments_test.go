@@ -48,7 +48,7 @@ func stripped(t *testing.T, texts [][]byte) (all [][]byte) {
 func compareStripped(t *testing.T, texts [][]byte) {
 	t.Helper()
 	for i, want := range stripped(t, texts) {
-		if got := StripComments(texts[i]); !bytes.Equal(got, want) {
+		if got := stripComments(texts[i]); !bytes.Equal(got, want) {
 			t.Errorf("%.200q: got\n%.200q, want\n%.200q", texts[i], got, want)
 		}
 	}
@@ -119,7 +119,7 @@ var commentTable = []struct{ in, want string }{
 func TestStripComments(t *testing.T) {
 	var texts [][]byte
 	for _, test := range commentTable {
-		if got := StripComments([]byte(test.in)); string(got) != test.want {
+		if got := stripComments([]byte(test.in)); string(got) != test.want {
 			t.Errorf("%q: got %q, want %q", test.in, got, test.want)
 		}
 		texts = append(texts, []byte(test.in))
@@ -150,7 +150,7 @@ func TestStripCommentsRandom(t *testing.T) {
 // each of them was searched for it, this took hours.
 func TestStripCommentsLinear(t *testing.T) {
 	in := []byte(strings.Repeat("/* ", 1<<20) + "SPDX */")
-	if out := StripComments(in); !bytes.Equal(out, in) {
+	if out := stripComments(in); !bytes.Equal(out, in) {
 		t.Error("something is gone")
 	}
 }
@@ -187,7 +187,7 @@ func FuzzStripComments(f *testing.F) {
 			return
 		}
 		before := bytes.Clone(in)
-		out := StripComments(in)
+		out := stripComments(in)
 		if !bytes.Equal(in, before) {
 			t.Error("the text itself was changed")
 		}

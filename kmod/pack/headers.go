@@ -66,17 +66,8 @@ func readTree(dir string, o Options) (*tree, error) {
 				return nil, err
 			}
 		}
-		for _, name := range extraFiles {
-			st, err := os.Stat(filepath.Join(root, name))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			if err := t.add(root, name, st); err != nil {
-				return nil, err
-			}
+		if err := t.addFiles(root, extraFiles); err != nil {
+			return nil, err
 		}
 	}
 	if len(t.members) == 0 {
@@ -196,6 +187,23 @@ func (t *tree) walk(root, name string, want filter, above []fs.FileInfo) error {
 			if err := t.add(root, name, st); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// addFiles adds those of some files that are there.
+func (t *tree) addFiles(root string, names []string) error {
+	for _, name := range names {
+		st, err := os.Stat(filepath.Join(root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.add(root, name, st); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,12 +4,9 @@ package pack
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -19,7 +16,10 @@ import (
 // taken with all that lies beside it: distributions wrap programs in others. With btf, modules
 // get BTF, whose types are those of vmlinux.
 func (t *tree) addKbuild(roots []string, btf bool) error {
-	files := []string{"Makefile", "Kbuild", ".config", ".kernelvariables", "Module.symvers", "include/generated/rustc_cfg"}
+	if err := t.addFiles(roots[0], []string{"Makefile"}); err != nil { // others include it
+		return err
+	}
+	files := []string{"Kbuild", ".config", ".kernelvariables", "Module.symvers", "include/generated/rustc_cfg"}
 	needed := []string{"Makefile", "scripts/Makefile.build", "include/config/auto.conf"}
 	dirs := map[string]filter{
 		path.Join("arch", t.arch): inArch,
@@ -31,21 +31,9 @@ func (t *tree) addKbuild(roots []string, btf bool) error {
 		files, needed = append(files, "vmlinux"), append(needed, "vmlinux")
 		dirs["tools/bpf/resolve_btfids"] = isProgram
 	}
-	for i, root := range roots {
-		for _, name := range files {
-			if name == "Makefile" && i > 0 {
-				continue // it includes that of the source tree
-			}
-			st, err := os.Stat(filepath.Join(root, name))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err == nil {
-				err = t.add(root, name, st)
-			}
-			if err != nil {
-				return err
-			}
+	for _, root := range roots {
+		if err := t.addFiles(root, files); err != nil {
+			return err
 		}
 		for dir, want := range dirs {
 			if err := t.walk(root, dir, want, nil); err != nil {
@@ -92,11 +80,11 @@ func inRust(name string, st fs.FileInfo) bool {
 	return st.IsDir() || ext == ".rmeta" || ext == ".so"
 }
 
-// StripLines removes comments from a header as the compiler does, but for those with an SPDX
+// stripLines removes comments from a header as the compiler does, but for those with an SPDX
 // line, and leaves each line of code at its number, which is compiled into modules. The
 // lines of a comment in a preprocessor directive follow the directive, which the end of a
 // line would end.
-func StripLines(b []byte) []byte {
+func stripLines(b []byte) []byte {
 	out := make([]byte, 0, len(b))
 	begins, directive := true, false // the logical line, and what it is
 	owed := 0                        // ends of lines
@@ -105,7 +93,7 @@ func StripLines(b []byte) []byte {
 		token := b[:n]
 		b = b[n:]
 		switch {
-		case n >= len("/**/") && token[0] == '/' && bytes.HasSuffix(token, []byte("*/")) && token[1] == '*' && !bytes.Contains(token, []byte("SPDX")):
+		case n >= len("/**/") && string(token[:2]) == "/*" && string(token[n-2:]) == "*/" && !bytes.Contains(token, []byte("SPDX")):
 			out = append(out, ' ')
 			lines := bytes.Count(token, []byte("\n"))
 			if directive {

@@ -82,11 +82,11 @@ func TestKbuild(t *testing.T) {
 			compare(t, contents(t, open(t, packed(t, dir, o))), with)
 		})
 	}
-	for name, missing := range map[string]string{"Makefile": "Makefile", "scripts/Makefile.build": "scripts/Makefile.build", "include/config/auto.conf": "include/config/auto.conf"} {
+	for _, name := range []string{"Makefile", "scripts/Makefile.build", "include/config/auto.conf"} {
 		l := maps.Clone(want)
 		delete(l, name)
 		dir := l.make(t)
-		if err := packError(t, dir, Options{Kbuild: true}); err.Error() != dir+": no "+missing+": modules can't be built with it" {
+		if err := packError(t, dir, Options{Kbuild: true}); err.Error() != dir+": no "+name+": modules can't be built with it" {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestStripLines(t *testing.T) {
 		"a \"b\\\"/*c*/\" /* d */\n":                "a \"b\\\"/*c*/\"  \n",
 		"a /* never ends\n":                         "a /* never ends\n", "/*": "/*", "/*/": "/*/", "\\": "\\", "'": "'", "\"\\": "\"\\",
 	} {
-		if got := string(StripLines([]byte(text))); got != want {
+		if got := string(stripLines([]byte(text))); got != want {
 			t.Errorf("%q: %q instead of %q", text, got, want)
 		}
 	}
@@ -117,11 +117,11 @@ func TestStripLines(t *testing.T) {
 func FuzzStripLines(f *testing.F) {
 	f.Add([]byte("#define A /* b\n c */ 1 // d\n\"/*\"'/*'\n/* SPDX */"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		got := StripLines(text)
+		got := stripLines(text)
 		if bytes.Count(got, []byte("\n")) != bytes.Count(text, []byte("\n")) {
 			t.Errorf("%q: %q has other lines", text, got)
 		}
-		if again := StripLines(got); !bytes.Equal(again, got) {
+		if again := stripLines(got); !bytes.Equal(again, got) {
 			t.Errorf("%q: %q, and then %q", text, got, again)
 		}
 	})

@@ -114,9 +114,9 @@ func (b *builder) build(t *tree, o Options) error {
 		switch {
 		case o.KeepComments || !strings.HasSuffix(name, ".h"):
 		case o.Kbuild:
-			data = StripLines(data)
+			data = stripLines(data)
 		default:
-			data = StripComments(data)
+			data = stripComments(data)
 		}
 		content[name] = data
 	}
