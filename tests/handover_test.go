@@ -25,6 +25,7 @@ import (
 // TestServerKilled kills the server a hundred times while eight readers compare every byte.
 // None of them sees an error where the kernel asks again for what the dead server had read.
 func TestServerKilled(t *testing.T) {
+	t.Parallel()
 	mnt := mount(t, stockArchive(t), "--cache-dir", t.TempDir())
 	readers := startReaders(t, stockTree(t), mnt)
 	for range 100 {

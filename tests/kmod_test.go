@@ -131,6 +131,7 @@ const noPack = "KHEADERSFS=/bin/true"
 
 // TestKmodBuild builds the module on each kernel's headers.
 func TestKmodBuild(t *testing.T) {
+	t.Parallel()
 	need.Command(t, "sparse", "openssl", "modinfo")
 	warning := regexp.MustCompile(`(?im)^.*(warning|error).*$`)
 	for _, flavour := range kernels(t) {
@@ -220,6 +221,7 @@ func TestKmodCheckpatch(t *testing.T) {
 // has Debian's DKMS told of another, as the kernel's package does, which has a
 // PATH of its own.
 func TestKmodDKMS(t *testing.T) {
+	t.Parallel()
 	needMounts(t)
 	need.Command(t, "dkms", "modinfo", "openssl")
 	need.Command(t, "make", "gcc", "pahole", "xz")

@@ -84,6 +84,7 @@ func TestKmodDKMSWeak(t *testing.T) {
 }
 
 func testKmodDKMS(t *testing.T, what string) {
+	t.Parallel()
 	needMounts(t)
 	need.Command(t, "dkms", "make", "gcc", "openssl", "xz")
 	kernel, dir := debianKernel(t, kernels(t)[0]), t.TempDir()
@@ -94,6 +95,7 @@ func testKmodDKMS(t *testing.T, what string) {
 // TestKmodOtherKernel loads a module with the headers of another kernel, which
 // has the same symbols, so that this one accepts it.
 func TestKmodOtherKernel(t *testing.T) {
+	t.Parallel()
 	need.Command(t, "qemu-system-x86_64", "busybox", "cpio")
 	kernel, built := builtModule(t, kernels(t)[0])
 	initrd := filepath.Join(t.TempDir(), "initrd")

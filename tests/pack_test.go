@@ -152,6 +152,7 @@ func TestPackedLocality(t *testing.T) {
 // TestPackedIsOrdinary unpacks the archive with all readers of tar, from the file and
 // from a pipe: they print nothing, and make the tree that a stock archive makes.
 func TestPackedIsOrdinary(t *testing.T) {
+	t.Parallel()
 	need.Command(t, "tar", "bsdtar", "busybox", "python3", "xz", "bash", "diff")
 	archive := packedArchive(t)
 	mnt := mount(t, archive)

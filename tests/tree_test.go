@@ -38,6 +38,7 @@ func forms(t *testing.T, archive string) map[string]string {
 // TestForms mounts the stock archive in every form, and finds the tree that
 // tar makes of it.
 func TestForms(t *testing.T) {
+	t.Parallel()
 	archive, want := stockArchive(t), stockTree(t)
 	for name, path := range forms(t, archive) {
 		t.Run(name, func(t *testing.T) {
