@@ -1,19 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: kmod/dkms.sh install|remove|copy
+# usage: [KBUILD=1] kmod/dkms.sh install|remove|copy
 #
 # install gives the module to DKMS, which builds it for each kernel to come, and
 # has it built for each installed kernel that has headers, the running one first.
 # A kernel for which that fails does not keep the others from theirs. remove
 # takes the module and its sources away again, as install does with an earlier
 # version; where this is run in /usr/src itself, as by a package, the sources stay.
+# With KBUILD=1, or btf, the module is to hold what Kbuild says, from now on.
 # copy only puts the sources where DKMS looks for them, below DESTDIR.
 set -eu
 cd "$(dirname "$0")"
 
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 sources=/usr/src/kheadersfs-$version
+settings=/etc/dkms/kheadersfs.conf # which DKMS reads after dkms.conf
 running=$(uname -r)
 
 copy_sources() { # [DESTDIR]
@@ -45,7 +47,11 @@ kernels() {
 
 case $* in
 install) ;;
-remove) remove; exit ;;
+remove)
+  remove
+  [ "$PWD" = "$sources" ] || rm -f "$settings" # a package has its own
+  exit
+  ;;
 copy) copy_sources "${DESTDIR-}"; exit ;;
 *) echo "dkms.sh: usage: kmod/dkms.sh install|remove|copy" >&2; exit 2 ;;
 esac
@@ -59,6 +65,12 @@ fi
 
 remove
 copy_sources
+case ${KBUILD-} in
+1 | btf)
+  install -d -m 0755 "${settings%/*}"
+  echo "MAKE[0]+=\" KBUILD=$KBUILD\"" >"$settings"
+  ;;
+esac
 dkms add "kheadersfs/$version"
 
 tree=/var/lib/dkms/kheadersfs/$version

@@ -16,6 +16,8 @@ for d in /lib/modules /var/lib/dkms /usr/src /usr/local/bin; do
   [ -d "$d" ] || { mkdir "$d"; made="$made $d"; }
   mount -t tmpfs none "$d"
 done
+cp -a /etc/dkms "$MODULE/etc-dkms"
+mount --bind "$MODULE/etc-dkms" /etc/dkms
 cp "$EXE" /usr/local/bin/kheadersfs
 running=$(uname -r)
 
@@ -48,15 +50,21 @@ kernels() {
     release=$(basename "$1")
     compressed=$(find "/lib/modules/$release/kernel" -name 'dummy.ko*' | sed 's/.*\.ko//')
     [ "$(modinfo -k "$release" -F signer kheaders)" = "DKMS module signing key" ] || fail "not signed for $release"
-    /usr/local/bin/kheadersfs info --release "$release" | grep "/$release/updates/dkms/kheaders.ko$compressed$"
+    /usr/local/bin/kheadersfs info --release "$release" >/run/info
+    holds /run/info "/$release/updates/dkms/kheaders.ko$compressed$"
   }
+  mount -t tmpfs none /run
   make -C "$MODULE" dkms
-  make -C "$MODULE" dkms # over the first
   installed "${kernels[0]}"
+  misses /run/info ^builds
+  make -C "$MODULE" dkms KBUILD=1 # over the first
+  installed "${kernels[0]}"
+  holds /run/info ^builds
   for other in "${kernels[@]:1}"; do
     boot "$other"
     /etc/kernel/postinst.d/dkms "$(basename "$other")"
     installed "$other"
+    holds /run/info ^builds
   done
   dkms remove "$(dkms status | sed -n '1s/,.*//p')" --all
   [ -z "$(dkms status)" ] || fail "left: $(dkms status)"
@@ -72,7 +80,7 @@ failing() {
     : >"/lib/modules/$release/build/Makefile"
   done
 
-  if make -C "$MODULE" dkms >"$MODULE/log" 2>&1; then fail "status 0: $(cat "$MODULE/log")"; fi
+  if make -C "$MODULE" dkms KBUILD=1 >"$MODULE/log" 2>&1; then fail "status 0: $(cat "$MODULE/log")"; fi
   modinfo -k "$good" -n kheaders || fail "not installed for $good: $(cat "$MODULE/log")"
   reported=$(sed -n 's/^dkms.sh: no module for kernel \(.*\): see .*/\1/p' "$MODULE/log" | xargs)
   [ "$reported" = "$broken" ] || fail "reported '$reported', not '$broken': $(cat "$MODULE/log")"
@@ -83,7 +91,7 @@ failing() {
   # Somebody has deleted the sources first.
   rm -r /usr/src/kheadersfs-*
   make -C "$MODULE" dkms-remove
-  left=$(find /usr/src /var/lib/dkms /lib/modules -name 'kheaders*')
+  left=$(find /usr/src /var/lib/dkms /lib/modules /etc/dkms -name 'kheaders*')
   [ -z "$left" ] || fail "after dkms-remove: $left"
 }
 

@@ -36,7 +36,7 @@ func TestSlowKmodClang(t *testing.T) {
 			}
 			dir := t.TempDir()
 			check(t, copyFiles(dir, "../kmod", moduleFiles...))
-			log, err = exec.Command("make", "-C", dir, "KDIR="+build, "KHEADERSFS="+kheadersfs(t), "W=1", "KBUILD_MODPOST_WARN=1").CombinedOutput()
+			log, err = exec.Command("make", "-C", dir, "KDIR="+build, "KHEADERSFS="+kheadersfs(t), "KBUILD=1", "W=1", "KBUILD_MODPOST_WARN=1").CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, log)
 			}

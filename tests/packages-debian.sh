@@ -57,18 +57,23 @@ test_dkms() {
   system kheadersfs --release "$release" --strict /usr/src/kheaders
   grep "UTS_RELEASE \"$release\"" "$mnt/include/generated/utsrelease.h"
 
+  # The administrator's choice stays when the package is upgraded.
+  grep -q '^#MAKE\[0\]+=" KBUILD=1"$' "$root/etc/dkms/kheadersfs.conf"
+  sed -i 's/^#MAKE/MAKE/' "$root/etc/dkms/kheadersfs.conf"
   # shellcheck disable=SC2046
   apt install $(copied "$SECOND" '*.deb')
   is "$(system dkms status | grep -c kheadersfs/)" 1
   is "$(system dkms status | grep -c "^kheadersfs/$(cat "$SECOND/version"), $release,.*: installed")" 1
   cat "$mnt/include/linux/sched.h" >/dev/null
   umount "$mnt"
+  system kheadersfs info --release "$release" | grep '^builds '
   [ -n "$(built)" ] || fail "no module"
 
   apt remove kheadersfs-dkms
   is "$(built)" ""
   is "$(find "$root/var/lib/dkms" "$root/usr/src" -name 'kheadersfs*')" ""
   apt purge kheadersfs-dkms kheadersfs
+  is "$(find "$root/etc/dkms" -name 'kheadersfs*')" ""
   purged
 }
 

@@ -78,25 +78,33 @@ func TestPackages(t *testing.T) {
 func TestSlowPackagesDebian(t *testing.T) {
 	need.Slow(t)
 	needMounts(t)
-	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
-	need.Command(t, "apt-get", "debootstrap", "pgrep")
+	need.Command(t, "pgrep")
 	first, second := packages(t)
 	tree := smallTree(t)
 	archive := pack(t, tree)
 	for _, suite := range []string{"bookworm", "trixie"} {
-		var stderr bytes.Buffer
-		cmd := exec.Command("./debian.sh", suite, "out/debian")
-		cmd.Stderr = &stderr
-		system, err := cmd.Output()
-		need.That(t, err == nil, "Debian's %s: %v\n%s", suite, err, &stderr)
-		path, err := filepath.Abs(strings.TrimSpace(string(system)))
-		check(t, err)
 		t.Run(suite, func(t *testing.T) {
+			path := debianSystem(t, suite)
 			eachIn(t, "packages-debian.sh", func(t *testing.T, script []string) {
 				inNamespace(t, script, "SYSTEM="+path, "FIRST="+first, "SECOND="+second, "DIR="+worldReadable(t), "TREE="+tree, "ARCHIVE="+archive)
 			})
 		})
 	}
+}
+
+// debianSystem returns the directory of the smallest system of a Debian release.
+func debianSystem(t testing.TB, suite string) string {
+	t.Helper()
+	need.That(t, runtime.GOARCH == "amd64", "an amd64 machine")
+	need.Command(t, "apt-get", "debootstrap")
+	var stderr bytes.Buffer
+	cmd := exec.Command("./debian.sh", suite, "out/debian")
+	cmd.Stderr = &stderr
+	system, err := cmd.Output()
+	need.That(t, err == nil, "Debian's %s: %v\n%s", suite, err, &stderr)
+	path, err := filepath.Abs(strings.TrimSpace(string(system)))
+	check(t, err)
+	return path
 }
 
 // The package holds what make install installs, and what policies want beside that, and
@@ -132,8 +140,8 @@ func TestPackageContents(t *testing.T) {
 	}
 
 	deb, rpm = listed(t, "dpkg-deb", "-c", one(t, first, "kheadersfs-dkms_*.deb")), listed(t, "rpm", "-qplv", one(t, first, "kheadersfs-dkms-*.rpm"))
-	for _, name := range []string{"COPYING", "Kbuild", "dkms.conf", "dkms.sh", "kheaders.c"} {
-		name = "/usr/src/kheadersfs-0.91/" + name
+	for _, name := range []string{"/usr/src/kheadersfs-0.91/COPYING", "/usr/src/kheadersfs-0.91/Kbuild", "/usr/src/kheadersfs-0.91/dkms.conf",
+		"/usr/src/kheadersfs-0.91/dkms.sh", "/usr/src/kheadersfs-0.91/kheaders.c", "/etc/dkms/kheadersfs.conf"} {
 		if deb[name] == "" || rpm[name] == "" {
 			t.Errorf("%s: %q in the deb, %q in the rpm", name, deb[name], rpm[name])
 		}
@@ -154,11 +162,15 @@ func listed(t testing.TB, command ...string) map[string]string {
 	check(t, err)
 	files := map[string]string{}
 	for line := range strings.Lines(string(out)) {
+		at := " /" // rpm's; dpkg's is relative
+		if strings.Contains(line, " ./") {
+			at = " ./"
+		}
 		if !regexp.MustCompile(` root[/ ]+root `).MatchString(line) {
 			t.Error(line)
 		}
 		mode, _, _ := strings.Cut(line, " ")
-		name, _, _ := strings.Cut(line[strings.Index(line, "/usr"):], " -> ")
+		name, _, _ := strings.Cut(line[strings.Index(line, at)+len(at)-1:], " -> ")
 		if name = strings.TrimSuffix(strings.TrimSpace(name), "/"); mode[0] != 'd' || name == "/usr/src/kheaders" {
 			files[name] = mode
 		}

@@ -15,9 +15,10 @@ import (
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
-// TestVM boots Debian's kernels with the module built for each, and has
-// guest.sh load and mount it there. Virtual machines run two at a time, when all other tests
-// are done: each has one processor busy.
+// TestVM boots Debian's kernels with the module built for each, and has guest.sh load and
+// mount it there, and load modules that were built against such a mount. Virtual machines, and
+// tests that build much, run two at a time, when all other tests are done: each has one
+// processor busy.
 func TestVM(t *testing.T) {
 	t.Parallel()
 	need.Command(t, "qemu-system-x86_64", "busybox", "cpio", "depmod")
@@ -26,8 +27,12 @@ func TestVM(t *testing.T) {
 			t.Parallel()
 			kernel, built := builtModule(t, flavour)
 			module := moduleSource(t, built)
-			initrd := filepath.Join(t.TempDir(), "initrd")
-			check(t, output(exec.Command("./initrd.sh", kernel, module, kheadersfs(t), initrd)))
+			_, kbuild := kbuildArchive(t, flavour)
+			mnt, modules, initrd := mount(t, kbuild), t.TempDir(), filepath.Join(t.TempDir(), "initrd")
+			writeModules(t, modules)
+			makeExternal(t, mnt, filepath.Join(modules, "several"))
+			makeExternal(t, mnt, filepath.Join(modules, "uses"), extraSymbols(modules))
+			check(t, output(exec.Command("./initrd.sh", kernel, module, kheadersfs(t), kbuild, modules, initrd)))
 			bootSteps(t, "guest.sh", filepath.Join(kernel, "boot/vmlinuz-"+filepath.Base(kernel)), initrd)
 		})
 	}

@@ -32,6 +32,8 @@ type archiveInfo struct {
 	Entries  int    `json:"entries"`  // files, directories and links, with the top directory
 	Files    int64  `json:"files"`    // bytes in all files together
 	Unpacked int64  `json:"unpacked"` // size of the tar, in bytes
+	// What a machine needs to run the programs in the archive with which modules are built.
+	Programs *source.Program `json:"programs,omitempty"`
 }
 
 func defineInfo(flags *pflag.FlagSet) func(*call) error {
@@ -66,6 +68,10 @@ func describe(src string, l lookup) (*archiveInfo, error) {
 	if err == nil {
 		kernel, err = t.Release()
 	}
+	var programs *source.Program
+	if err == nil {
+		programs, err = hostPrograms(t)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.Path, err)
 	}
@@ -73,7 +79,7 @@ func describe(src string, l lookup) (*archiveInfo, error) {
 	return &archiveInfo{
 		Path: a.Path, Kind: a.Kind, Offset: a.Offset, Size: len(a.Data), Release: kernel,
 		Streams: layout.Streams, Blocks: layout.Blocks, Check: layout.Check,
-		Index: layout.Index, Entries: t.Len(), Files: t.Bytes, Unpacked: layout.Unpacked,
+		Index: layout.Index, Entries: t.Len(), Files: t.Bytes, Unpacked: layout.Unpacked, Programs: programs,
 	}, nil
 }
 
@@ -95,5 +101,8 @@ func (info *archiveInfo) print(out io.Writer) error {
 	}
 	fmt.Fprintf(w, "entries\t%d\n", info.Entries)
 	fmt.Fprintf(w, "unpacked\t%d bytes, %d of them in files\n", info.Unpacked, info.Files)
+	if p := info.Programs; p != nil {
+		fmt.Fprintf(w, "builds\tmodules, with programs for %s\n", p)
+	}
 	return w.Flush()
 }

@@ -120,9 +120,8 @@ func (m *mounted) makeLink(c *mountConfig, logger *log.Logger) *buildLink {
 		return nil
 	}
 	release, _ := m.tree.Release()
-	builds := !c.noExec && treeHasKbuild(m.tree)
-	l, err := newBuildLink(m.dir, release, builds || c.link == "force")
-	if err == nil && !builds && c.link != "force" {
+	l, err := newBuildLink(m.dir, release, m.builds || c.link == "force")
+	if err == nil && !m.builds && c.link != "force" {
 		l.dkms, err = newDKMSWatch()
 	}
 	if err == nil {

@@ -137,6 +137,7 @@ type ready struct {
 	dir    string // absolute, without symbolic links
 	tree   *index.Tree
 	kept   *cache.Cache
+	builds bool                             // modules can be built in it
 	step   func(format string, args ...any) // logs the step that has just been done
 }
 
@@ -187,14 +188,16 @@ func prepare(c *mountConfig, resume *resumption, logger *log.Logger) (*ready, er
 			return nil, err
 		}
 	}
-	if c.noExec && treeHasKbuild(t) {
-		logger.Printf("warning: %s: modules can't be built in it when it is mounted noexec", a.Path)
+	builds := treeHasKbuild(t)
+	if err := c.checkBuilds(t); builds && err != nil {
+		logger.Printf("warning: %s: modules can't be built in it: %v", a.Path, err)
+		builds = false
 	}
 	shown := cmp.Or(c.source, "kheaders")
 	if !isFind(shown) {
 		shown = a.Path
 	}
-	return &ready{shown, dir, t, kept, step}, nil
+	return &ready{shown, dir, t, kept, builds, step}, nil
 }
 
 // checkMountpoint returns the path of a directory that can be mounted on, and finds out
@@ -211,7 +214,7 @@ func (c *mountConfig) checkMountpoint() (dir string, err error) {
 // mount returns when the mount answers.
 func (r *ready) mount(c *mountConfig, resume *resumption, logger *log.Logger) (*mounted, error) {
 	// From here on a signal must not leave a mount behind that nobody serves.
-	m := &mounted{dir: r.dir, tree: r.tree, kept: r.kept, holder: holder{-1}}
+	m := &mounted{dir: r.dir, tree: r.tree, kept: r.kept, builds: r.builds, holder: holder{-1}}
 	m.signals, m.replaceSignals = make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(m.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	signal.Notify(m.replaceSignals, replaceSignal)

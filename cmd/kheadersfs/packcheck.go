@@ -71,6 +71,13 @@ func checkKbuild(ctx context.Context, archive io.ReaderAt, size int64) (err erro
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
+	config, err := os.ReadFile(filepath.Join(tree, "include/config/auto.conf"))
+	if err != nil {
+		return err
+	}
+	if os.Getenv("LLVM") == "" && bytes.Contains(config, []byte("\nCONFIG_CC_IS_CLANG=y\n")) && bytes.Contains(config, []byte("\nCONFIG_LD_IS_LLD=y\n")) {
+		cmd.Env = append(cmd.Env, "LLVM=1") // as the kernel was built
+	}
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		_, err = os.Stat(filepath.Join(module, "trial.ko"))

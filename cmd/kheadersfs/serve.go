@@ -25,6 +25,7 @@ type mounted struct {
 	replaceSignals chan os.Signal
 	tree           *index.Tree
 	kept           *cache.Cache
+	builds         bool   // modules can be built in it
 	state          *state // nil if no other process can serve the mount
 	holder         holder
 }

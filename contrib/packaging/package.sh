@@ -57,7 +57,7 @@ for name in kheadersfs kheadersfs-dkms; do
 done
 
 dkms=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' kmod/dkms.conf)
-for file in contrib/packaging/*.yaml contrib/packaging/*inst.sh contrib/packaging/*rm.sh LICENSE kmod/COPYING; do
+for file in contrib/packaging/*.yaml contrib/packaging/kheadersfs-dkms.conf contrib/packaging/*inst.sh contrib/packaging/*rm.sh LICENSE kmod/COPYING; do
   sed "s/@DKMS_VERSION@/$dkms/" "$file" >"$dir/${file##*/}"
 done
 mkdir -p dist

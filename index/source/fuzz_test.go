@@ -79,3 +79,18 @@ func FuzzSymbols(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseProgram(f *testing.F) {
+	for _, object := range objects(f) {
+		f.Add(object)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, ok := ParseProgram(data)
+		if !ok && p != (Program{}) {
+			t.Errorf("%v of what is no program", p)
+		}
+		if !HasGlibc(data, p.Glibc) {
+			t.Errorf("no %s in it", p.Glibc)
+		}
+	})
+}
