@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/kheadersfs/kheadersfs/index/kernel"
 	"github.com/kheadersfs/kheadersfs/tests/need"
 )
 
@@ -37,6 +40,48 @@ int pid(struct task_struct *t, struct file *f, struct sock *sk)
 	mounted, plain := compile(mount(t, stockArchive(t))), compile(stockTree(t))
 	if !bytes.Equal(mounted, plain) || len(plain) < 500 {
 		t.Errorf("objects of %d and %d bytes differ", len(mounted), len(plain))
+	}
+}
+
+// TestCompilers has what reads C besides say and write the same for the mount as for the
+// unpacked tree.
+func TestCompilers(t *testing.T) {
+	arch := map[string]string{"amd64": "x86", "arm64": "arm64"}[runtime.GOARCH]
+	need.That(t, arch != "", "a processor that this test knows")
+	// Assembly of the processor is nothing for BPF: there are the headers for users left.
+	const forKernel = "#include <linux/sched.h>\n#include <net/sock.h>\n" +
+		"int prog(struct task_struct *t, struct sock *s);\nint prog(struct task_struct *t, struct sock *s) { return t->pid + s->sk_protocol; }\n"
+	const forBPF = "#include <linux/bpf.h>\n#include <linux/if_ether.h>\n#include <linux/pkt_cls.h>\n" +
+		"int prog(struct __sk_buff *b) { return b->len > sizeof(struct ethhdr) ? TC_ACT_OK : TC_ACT_SHOT; }\n"
+	var all, uapi []string
+	for _, dir := range kernel.IncludeDirs(arch) {
+		all = append(all, "-I"+dir)
+		if strings.HasSuffix(dir, "uapi") {
+			uapi = append(uapi, "-I"+dir)
+		}
+	}
+	all = append(all, "-include", "include/linux/compiler-version.h", "-include", "include/linux/kconfig.h",
+		"-include", "include/linux/compiler_types.h", "-D__KERNEL__", `-DKBUILD_MODNAME="test"`, `-DKBUILD_MODFILE="test"`, `-DKBUILD_BASENAME="test"`)
+	for _, c := range []struct {
+		program string
+		command []string
+		headers []string
+	}{
+		{forKernel, []string{"gcc", "-std=gnu11", "-O2", "-S", "-o", "/dev/stdout", "-w", "-fno-stack-protector", "-fno-pie"}, all},
+		{forKernel, []string{"sparse"}, all},
+		{forBPF, []string{"clang", "-target", "bpf", "-O2", "-S", "-o", "/dev/stdout"}, append(uapi, "-Iinclude", "-D__EXPORTED_HEADERS__")},
+	} {
+		t.Run(c.command[0], func(t *testing.T) {
+			need.Command(t, c.command[0])
+			source := filepath.Join(t.TempDir(), "prog.c")
+			check(t, os.WriteFile(source, []byte(c.program), 0o644))
+			sameForBoth(t, func(tree string, _ ...string) (string, error) {
+				cmd := exec.Command(c.command[0], slices.Concat(c.command[1:], []string{"-nostdinc"}, c.headers, []string{source})...)
+				cmd.Dir = tree
+				out, err := cmd.CombinedOutput()
+				return string(out), err
+			})
+		})
 	}
 }
 
