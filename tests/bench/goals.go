@@ -40,6 +40,10 @@ func allGoals() []goal {
 	both("second A ÷ tmpfs", warmA, onTmpfs, 1.05)
 	both("second B ÷ tmpfs", warmB, onTmpfs, 1.05)
 	both("16 × A at once ÷ tmpfs", sixteenA, onTmpfs, 1.05)
+	for _, module := range []string{small, large} {
+		both("first build of the "+module+" module ÷ ext4", coldBuild(module), onExt4, 1.3)
+		both("second build of the "+module+" module ÷ ext4", warmBuild(module), onExt4, 1.05)
+	}
 	goals = append(goals, goal{text: stock + ": peak RSS until it answers", value: cell{peak, stock}, limit: 40})
 	goals = append(goals, goal{text: writingCache + ": peak RSS", value: cell{peak, writingCache}, limit: 40})
 	for _, s := range lazy {

@@ -52,7 +52,7 @@ func (b *bench) candidates(archive, tree string) []candidate {
 			return &subject{command: []string{"tar", "-xf", archive, "-C"}, plain: true, size: blocks(tree)}, nil
 		}},
 		{onTmpfs, func() (*subject, error) { return &subject{tree: tree, size: blocks(tree)}, nil }},
-		{"tree on ext4", func() (*subject, error) { return b.ext4(tree) }},
+		{onExt4, func() (*subject, error) { return b.ext4(tree) }},
 		{squashfsXz, func() (*subject, error) { return b.squashfs(tree, "xz") }},
 		{squashfsZstd, func() (*subject, error) { return b.squashfs(tree, "zstd") }},
 		{erofsLz4, func() (*subject, error) { return b.erofs(tree, "lz4hc") }},
@@ -138,7 +138,7 @@ func (b *bench) ext4(tree string) (*subject, error) {
 	if err := isInstalled("mke2fs"); err != nil {
 		return nil, err
 	}
-	path, err := b.made("tree.ext4", func(path string) []string {
+	path, err := b.made(filepath.Base(tree)+".ext4", func(path string) []string {
 		return []string{"mke2fs", "-q", "-t", "ext4", "-b", "4096", "-d", tree, path, "128M"}
 	})
 	if err != nil {

@@ -25,24 +25,25 @@ import (
 
 // A bench is one run of everything.
 type bench struct {
-	ctx       context.Context
-	root      string // of the repository
-	program   string // kheadersfs
-	dir       string // scratch
-	mem       string // a tmpfs in it
-	tree      string // the headers, on that tmpfs
-	subjects  []*subject
-	res       *results
-	only      []string
-	onlyRows  []string
-	rounds    int
-	startedAt time.Time
+	ctx        context.Context
+	root       string // of the repository
+	program    string // kheadersfs
+	dir        string // scratch
+	mem        string // a tmpfs in it
+	tree       string // the headers, on that tmpfs
+	kbuildTree string // all that modules are built with, there
+	subjects   []*subject
+	res        *results
+	only       []string
+	onlyRows   []string
+	rounds     int
+	startedAt  time.Time
 }
 
 func main() {
 	rounds := flag.Int("rounds", 7, "rounds, of which the first doesn't count")
 	only := flag.String("only", "", "subjects to measure, as begin of their names, with commas between")
-	onlyRows := flag.String("rows", "", "rows to measure: mount,four,first,find,read,a,b,memory,verify,counts,tenfold")
+	onlyRows := flag.String("rows", "", "rows to measure: mount,four,first,find,read,a,b,memory,verify,counts,tenfold,kbuild")
 	flag.Parse()
 	if args := flag.Args(); len(args) == 4 && args[0] == "mount" {
 		mountFile(args[1], args[2], args[3])
@@ -98,6 +99,15 @@ func (b *bench) all() (err error) {
 		}
 		if err != nil {
 			b.res.lack("a tree ten times as large", err)
+		}
+	}
+	if b.wanted("kbuild") {
+		err := b.kbuild()
+		if b.ctx.Err() != nil {
+			return b.ctx.Err()
+		}
+		if err != nil {
+			b.res.lack("building modules", err)
 		}
 	}
 	b.progress("done")

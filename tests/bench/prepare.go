@@ -39,17 +39,21 @@ func (b *bench) prepare() (archive string, err error) {
 		return "", fmt.Errorf("clang -print-resource-dir: %w", err)
 	}
 	os.Setenv("CLANG_RESOURCE_DIR", strings.TrimSpace(string(resources)))
-	return archive, b.makeSubjects(archive)
+	b.subjects, err = b.makeAll(b.candidates(archive, b.tree), b.tree)
+	for _, program := range []string{"sh", "clang", "find", "xargs", "cat", "xz", "realpath", "uname"} {
+		keepInMemory(program)
+	}
+	return archive, err
 }
 
-// makeSubjects makes the subjects that this machine can have, and checks that they
-// hold the same files.
-func (b *bench) makeSubjects(archive string) error {
-	want, err := listing(b.tree)
+// makeAll makes the subjects that this machine can have, and checks that they
+// hold the files of a tree.
+func (b *bench) makeAll(candidates []candidate, tree string) (subjects []*subject, err error) {
+	want, err := listing(tree)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, c := range b.candidates(archive, b.tree) {
+	for _, c := range candidates {
 		if len(b.only) > 0 && !slices.ContainsFunc(b.only, func(p string) bool { return strings.HasPrefix(c.name, p) }) {
 			continue
 		}
@@ -69,7 +73,7 @@ func (b *bench) makeSubjects(archive string) error {
 			})
 		}
 		if b.ctx.Err() != nil {
-			return b.ctx.Err()
+			return nil, b.ctx.Err()
 		}
 		if err != nil {
 			b.res.lack(c.name, err)
@@ -78,18 +82,15 @@ func (b *bench) makeSubjects(archive string) error {
 		if len(s.command) > 0 {
 			keepInMemory(s.command[0])
 		}
-		if s.firstPeak > 0 {
+		if s.firstPeak > 0 && tree == b.tree {
 			b.res.add(cell{peak, writingCache}, 0, float64(s.firstPeak)/1024)
 		}
-		if s.size > 0 {
+		if s.size > 0 && tree == b.tree {
 			b.res.add(cell{space, s.name}, 0, float64(s.size)/(1<<20))
 		}
-		b.subjects = append(b.subjects, s)
+		subjects = append(subjects, s)
 	}
-	for _, program := range []string{"sh", "clang", "find", "xargs", "cat", "xz", "realpath", "uname"} {
-		keepInMemory(program)
-	}
-	return nil
+	return subjects, nil
 }
 
 // keepInMemory maps a program and its libraries for as long as we live:

@@ -79,6 +79,15 @@ gives all four the same loop device. A is compiled as below. Each name in the em
 		b.growth(p)
 	}
 
+	if b.wanted("kbuild") {
+		p.text(`### Building modules`)
+		p.text("`make -j2` of a module, with an archive of all that modules are built with, the first time in a new mount, with caches dropped,\n"+
+			"and a second time. The small module is one file that includes `linux/module.h`; the large one has eight, which include a quarter of\n"+
+			"the headers. Caches are dropped for ext4 too, but its image lies on a tmpfs. Medians of %d rounds, and of as many mounts for the\n"+
+			"requests that the first build waits for.", few)
+		b.builds(p)
+	}
+
 	p.text(`### Goals`)
 	p.text("Ratios of this run. (Another goal, no request in a warm pass, is `TestWarmPass`.)")
 	b.goals(p)
