@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Modules that are built: one file that includes little, and eight that include much.
+// Modules that are built: one file that includes little, and five that include much.
 const small, large = "small", "large"
 
 const onExt4 = "tree on ext4"
@@ -22,7 +22,7 @@ func modules() map[string]map[string]string {
 	const foot = "MODULE_DESCRIPTION(\"Bench\");\nMODULE_LICENSE(\"GPL\");\n"
 	much := map[string]string{}
 	objects := ""
-	for i := range 8 {
+	for i := range 5 {
 		name := fmt.Sprintf("part%d", i)
 		objects += " " + name + ".o"
 		much[name+".c"] = head + fmt.Sprintf("#include <net/sock.h>\n#include <linux/blkdev.h>\n#include <linux/pci.h>\n#include <linux/usb.h>\n"+
@@ -121,7 +121,7 @@ func (p pass) buildTwice(module string) error {
 	if err := dropCaches(); err != nil {
 		return err
 	}
-	if _, err := p.timed(p.kbuildTree, "sh", "-c", p.build(module)); err != nil {
+	if _, err := p.timed(p.kbuildTree, "sh", "-c", p.build(small)); err != nil {
 		return err
 	}
 	return p.with(p.s, func(dir string, _ time.Duration) error {

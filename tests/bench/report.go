@@ -56,10 +56,12 @@ gives all four the same loop device. A is compiled as below. Each name in the em
 		{"16 × A at once, ms (÷ tmpfs)", sixteenA, onTmpfs},
 	})
 
-	p.text(`### Requests`)
-	p.text("How many requests to `kheadersfs` a program in a new mount waits for: the median of %d. It depends on what else runs, but\n"+
-		"hardly on the machine. LISTXATTR, READLINK and the like are in \"all\".", few)
-	b.counts(p)
+	if b.wanted("counts") {
+		p.text(`### Requests`)
+		p.text("How many requests to `kheadersfs` a program in a new mount waits for: the median of %d. It depends on what else runs, but\n"+
+			"hardly on the machine. LISTXATTR, READLINK and the like are in \"all\".", few)
+		b.counts(p)
+	}
 
 	p.text(`### Memory and space`)
 	p.text("In MiB. Of the process that serves, where there is one: the most until the mount answers (VmHWM), and what it has\n" +
@@ -82,7 +84,7 @@ gives all four the same loop device. A is compiled as below. Each name in the em
 	if b.wanted("kbuild") {
 		p.text(`### Building modules`)
 		p.text("`make -j2` of a module, with an archive of all that modules are built with, the first time in a new mount, with caches dropped,\n"+
-			"and a second time. The small module is one file that includes `linux/module.h`; the large one has eight, which include a quarter of\n"+
+			"and a second time. The small module is one file that includes `linux/module.h`; the large one has five, which include a quarter of\n"+
 			"the headers. Caches are dropped for ext4 too, but its image lies on a tmpfs. Medians of %d rounds, and of as many mounts for the\n"+
 			"requests that the first build waits for.", few)
 		b.builds(p)
