@@ -54,9 +54,13 @@ type Mounted struct {
 func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	s := newServer(t, o.Log)
 	m = &Mounted{push: s.push, tree: t, dir: dir, log: o.Log}
-	if os.Geteuid() == 0 && !IsHandedOver(dir) {
+	if !IsHandedOver(dir) {
+		mount := mountDevice
+		if os.Geteuid() != 0 {
+			mount = fusermountDevice
+		}
 		m.conn = &Connection{}
-		if m.conn.Device, err = mountDevice(dir, o); err != nil {
+		if m.conn.Device, err = mount(dir, o); err != nil {
 			return nil, err
 		}
 		m.server, m.fd, err = m.conn.newFUSE(s, mountOptions(o))
@@ -90,17 +94,12 @@ func Mount(t *index.Tree, dir string, o Options) (m *Mounted, err error) {
 	return m, nil
 }
 
-// mountOptions returns the options for go-fuse, and for fusermount3, which mounts for
-// ordinary users.
+// mountOptions returns the options for go-fuse, which does not mount itself.
 func mountOptions(o Options) *fuse.MountOptions {
-	mo := &fuse.MountOptions{
-		Name:       strings.TrimPrefix(Type, "fuse."),
-		FsName:     o.Source,
-		AllowOther: o.AllowOther,
-		Options:    append([]string{"default_permissions"}, o.Data...), // and flags
-		MaxWrite:   maxRead,
-		Debug:      o.Debug,
-		Logger:     o.Log,
+	return &fuse.MountOptions{
+		MaxWrite: maxRead,
+		Debug:    o.Debug,
+		Logger:   o.Log,
 
 		// The kernel need not look for changes: nothing changes.
 		EnableSymlinkCaching:     true,
@@ -112,10 +111,15 @@ func mountOptions(o Options) *fuse.MountOptions {
 		// Passthrough counts as a layer, and overlayfs accepts two layers at most.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 	}
-	for _, f := range mountFlags(o) {
-		mo.Options = append(mo.Options, f.word)
+}
+
+// fuseWords returns the options of FUSE for the kernel, and for fusermount3.
+func fuseWords(o Options) []string {
+	words := []string{fmt.Sprintf("max_read=%d", maxRead), "default_permissions"}
+	if o.AllowOther {
+		words = append(words, "allow_other")
 	}
-	return mo
+	return append(words, o.Data...)
 }
 
 // A mountFlag is a flag of mount(2), and the word for it.
@@ -146,10 +150,6 @@ func mountDevice(dir string, o Options) (device *os.File, err error) {
 	words := []string{
 		fmt.Sprintf("fd=%d", fd), "rootmode=40000",
 		fmt.Sprintf("user_id=%d", os.Geteuid()), fmt.Sprintf("group_id=%d", os.Getegid()),
-		fmt.Sprintf("max_read=%d", maxRead), "default_permissions",
-	}
-	if o.AllowOther {
-		words = append(words, "allow_other")
 	}
 	var flags uintptr
 	for _, f := range mountFlags(o) {
@@ -162,7 +162,7 @@ func mountDevice(dir string, o Options) (device *os.File, err error) {
 			target = opened
 		}
 	}
-	err = unix.Mount(o.Source, target, Type, flags, strings.Join(append(words, o.Data...), ","))
+	err = unix.Mount(o.Source, target, Type, flags, strings.Join(append(words, fuseWords(o)...), ","))
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -214,15 +214,4 @@ func Detach(dir string) error {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
-}
-
-// Fusermount returns the path of the program that mounts and unmounts for
-// ordinary users, as go-fuse searches for it.
-func Fusermount() (path string, err error) {
-	for _, name := range []string{"fusermount3", "/bin/fusermount3", "fusermount", "/bin/fusermount"} {
-		if path, err = exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("fusermount3: %w", exec.ErrNotFound)
 }

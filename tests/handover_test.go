@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,6 +141,51 @@ func TestReplaceWhat(t *testing.T) {
 	}
 	check(t, cmd.Process.Signal(unix.SIGTERM))
 	check(t, cmd.Wait())
+}
+
+// TestHandoverOrdinary kills and replaces the server of an ordinary user's mount, which
+// fusermount3 has made.
+func TestHandoverOrdinary(t *testing.T) {
+	needRoot(t) // to become another user
+	needMounts(t)
+	need.Command(t, "fusermount3", "cmp")
+	st, err := os.Stat("/dev/fuse")
+	need.That(t, err == nil && st.Mode()&0o6 == 0o6, "a /dev/fuse for everybody: %v", err)
+	archive, tree, exe := stockArchive(t), stockTree(t), kheadersfs(t)
+	mnt := mountpoint(t)
+	const user = 65534
+	check(t, os.Chown(mnt, user, user))
+	asUser := func(args ...string) error {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		return output(cmd)
+	}
+	check(t, asUser(exe, "--no-cache", archive, mnt))
+	defer asUser("fusermount3", "-u", "-z", mnt)
+	reads := func(name string) { // not yet read
+		t.Helper()
+		check(t, asUser("cmp", filepath.Join(tree, name), filepath.Join(mnt, name)))
+	}
+	reads("include/linux/sched.h")
+	for _, name := range []string{"include/linux/zutil.h", "include/net/sock.h", "include/uapi/linux/zorro.h"} {
+		pid := daemon(mnt)
+		holder(t, mnt)
+		check(t, unix.Kill(pid, unix.SIGKILL))
+		waitGone(t, pid)
+		reads(name)
+		eventually(t, "the next server", func() bool { return daemon(mnt) != 0 })
+	}
+	pid := daemon(mnt)
+	check(t, asUser(exe, "--replace", mnt))
+	reads("include/xen/xen.h")
+	if now := daemon(mnt); now != pid {
+		t.Errorf("process %d serves it, not %d", now, pid)
+	}
+	held := holder(t, mnt)
+	check(t, asUser("fusermount3", "-u", mnt))
+	waitGone(t, pid)
+	waitGone(t, held)
 }
 
 // TestOtherTree replaces the archive below a server, which is not replaced then. When it is

@@ -45,11 +45,6 @@ func checkFUSE(dir string) error {
 
 // mountError adds the next step to an error of mounting itself.
 func mountError(err error, dir string, allowOther bool) error {
-	var status syscall.WaitStatus
-	if n, _ := fmt.Sscanf(err.Error(), "fusermount exited with code %d", &status); n == 1 {
-		// It has printed the reason.
-		err = fmt.Errorf("fusermount3 failed with exit status %d", status.ExitStatus())
-	}
 	wrapped := fmt.Errorf("mounting on %s: %w", dir, err)
 	switch {
 	case os.Geteuid() == 0 && errors.Is(err, syscall.EPERM):

@@ -80,7 +80,7 @@ func findServer(dir string) (pid int, s *state, err error) {
 		f.Close()
 	}
 	return 0, nil, withHint(fmt.Errorf("%s: no process of yours serves this mount in a way that can be replaced", dir),
-		"umount it and mount it again; a mount of fusermount3 ends with its server")
+		"umount it and mount it again")
 }
 
 // isOwn reports whether a process, as a directory in /proc, is of the same user.
