@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/kheadersfs/kheadersfs/index/blocks"
+	"github.com/kheadersfs/kheadersfs/index/kernel"
 	"github.com/kheadersfs/kheadersfs/index/table"
 	"github.com/kheadersfs/kheadersfs/index/tarball"
 )
@@ -16,22 +17,48 @@ import (
 // Decoding runs beside reading the tar and compressing its files again, so the time
 // is that of the slowest, decoding LZMA2: a fifth of a second for a kernel's headers.
 func (f *File) Decode() (*Tree, error) {
+	hashed := make(chan error, 1)
+	var hash [32]byte
+	go func() {
+		var err error
+		hash, err = f.Hash()
+		hashed <- err
+	}()
 	m := blocks.NewMemory()
+	found := includes{}
+	var scanner kernel.Scanner
+	lines := 0
 	t, err := f.walk(func(h *tar.Header, data io.Reader, _ int64) (off int64, err error) {
-		if off, err = m.Begin(h.Size); err == nil {
+		if off, err = m.Begin(h.Size); err != nil {
+			return off, err
+		}
+		if found == nil {
 			_, err = m.ReadFrom(data)
+			return off, err
+		}
+		_, err = m.ReadFrom(io.TeeReader(data, &scanner))
+		if in := scanner.End(); len(in) > 0 {
+			found[off] = in
+			if lines += len(in); lines > kernel.MaxDirectives {
+				found = nil
+			}
 		}
 		return off, err
 	})
+	if hashErr := <-hashed; err == nil {
+		err = hashErr
+	}
 	if err != nil {
 		return nil, err
 	}
-	hash, err := f.Hash()
-	if err != nil {
-		return nil, err
-	}
-	return newTree(t, hash, &row{Reader: m.Reader(), table: t}), nil
+	tree := newTree(t, hash, &row{Reader: m.Reader(), table: t})
+	tree.includes = found
+	return tree, nil
 }
+
+// includes are the #include lines of files, by where those begin in the row. A tree in memory
+// has them from decoding, so that nothing need be decoded again to find the hot files.
+type includes map[int64][]kernel.Include
 
 // A fileFunc takes the data of a file, which begins at off in the tar, and returns
 // the offset that the table is to have for it.

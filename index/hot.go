@@ -21,6 +21,7 @@ func (t *Tree) Files() (files []ID, hot int) {
 	if t.files != nil {
 		return t.files, t.hot
 	}
+	defer func() { t.includes = nil }()
 	if r := t.row.Load(); r.hot > 0 {
 		t.files = t.byPlace(r)
 		// The header of the next member lies between, so that only an empty file begins
@@ -112,17 +113,23 @@ func (t *Tree) order() (ids []ID, n int, err error) {
 		}
 	}
 	var text []byte
-	read := func(name string, limit int) ([]byte, bool) {
+	read := func(name string, limit int) (int, []kernel.Include, bool) {
 		id, ok := t.Find(name)
 		e := t.Entry(id)
 		if !ok || !e.IsFile() || e.Size > int64(limit) || err != nil {
-			return nil, false
+			return 0, nil, false
+		}
+		if e.Size == 0 { // another file begins there, too
+			return 0, nil, true
+		}
+		if t.includes != nil {
+			return int(e.Size), t.includes[t.Offset(id)], true
 		}
 		text = slices.Grow(text[:0], int(e.Size))[:e.Size]
 		if _, e := t.ReadAt(id, text, 0); e != nil && e != io.EOF {
 			err = e
 		}
-		return text, err == nil
+		return len(text), kernel.Includes(text), err == nil
 	}
 	names, n = kernel.Order(names, t.arch(), read)
 	if err != nil {

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"github.com/kheadersfs/kheadersfs/index/kernel"
 	"github.com/kheadersfs/kheadersfs/index/zst"
 	"github.com/kheadersfs/kheadersfs/tests/tartest"
 )
@@ -249,4 +251,27 @@ func framesOf(t testing.TB, b []byte) (frames [][]byte) {
 // cacheFileExample returns a cache file with a large file.
 func cacheFileExample(t testing.TB) []byte {
 	return written(t, memoryTree(t, append(kernelTree(), tartest.File("./large", tartest.Text(9, 2*frameSize)))...))
+}
+
+// TestIncludes finds the same hot files by what decoding has noted as by reading the files.
+func TestIncludes(t *testing.T) {
+	trees := cacheFileTrees()
+	trees["a name twice"] = append(kernelTree(), tartest.File("./include/linux/fs.h", "#include <cold.h>\n"))
+	many := strings.Repeat("#include <linux/fs.h>\n", kernel.MaxDirectives/2+1)
+	trees["too many lines"] = append(kernelTree(), tartest.File("./include/a.h", many), tartest.File("./include/b.h", many))
+	for name, members := range trees {
+		noted, read := memoryTree(t, members...), memoryTree(t, members...)
+		if (noted.includes == nil) != (name == "too many lines") {
+			t.Errorf("%s: noted: %v", name, noted.includes != nil)
+		}
+		read.includes = nil
+		got, hot := noted.Files()
+		want, wantHot := read.Files()
+		if hot != wantHot || !slices.Equal(got, want) {
+			t.Errorf("%s: %d %v, not %d %v", name, hot, got, wantHot, want)
+		}
+		if noted.includes != nil {
+			t.Errorf("%s: still kept", name)
+		}
+	}
 }

@@ -46,9 +46,10 @@ type Tree struct {
 
 	row atomic.Pointer[row]
 
-	filesMu sync.Mutex
-	files   []ID // nil until they are asked for
-	hot     int
+	filesMu  sync.Mutex
+	files    []ID // nil until they are asked for
+	hot      int
+	includes includes // nil if unknown, or used
 
 	mending sync.Mutex
 	mend    func(cause error) error

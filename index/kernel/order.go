@@ -3,7 +3,6 @@
 package kernel
 
 import (
-	"bytes"
 	"path"
 	"slices"
 )
@@ -31,11 +30,9 @@ var roots = []string{
 // Order returns the given names in the order in which an archive holds them best:
 // those that one compile is likely to read lie together. The first ones, hot of
 // them, are the include closure of the roots, depth first, in the order of inclusion;
-// the others follow by path. #include lines count wherever they stand, whatever
-// condition they are under. arch is as in IncludeDirs. read returns the bytes of a
-// file, which are used only until it is called again; ok is false for what is no file
-// or has more than limit bytes.
-func Order(names []string, arch string, read func(name string, limit int) (data []byte, ok bool)) (ordered []string, hot int) {
+// the others follow by path. arch is as in IncludeDirs. read returns the size of a file, in
+// bytes, and its #include lines; ok is false for what is no file or has more than limit bytes.
+func Order(names []string, arch string, read func(name string, limit int) (size int, lines []Include, ok bool)) (ordered []string, hot int) {
 	o := &orderer{read: read, search: IncludeDirs(arch), seen: map[string]bool{}}
 	for _, name := range roots {
 		o.include("", name)
@@ -50,7 +47,7 @@ func Order(names []string, arch string, read func(name string, limit int) (data 
 }
 
 type orderer struct {
-	read       func(name string, limit int) ([]byte, bool)
+	read       func(name string, limit int) (int, []Include, bool)
 	search     []string
 	seen       map[string]bool // all that read was called with; true for hot ones
 	names      []string
@@ -79,63 +76,20 @@ func (o *orderer) include(dir, name string) {
 		if len(o.names) == MaxHotFiles {
 			return
 		}
-		text, ok := o.read(file, MaxHotBytes-o.bytes)
+		size, lines, ok := o.read(file, MaxHotBytes-o.bytes)
 		if !ok {
 			continue
 		}
 		o.seen[file] = true
 		o.names = append(o.names, file)
-		o.bytes += len(text)
-		for _, d := range directives(text) {
+		o.bytes += size
+		for _, line := range lines {
 			from := ""
-			if d.quoted {
+			if line.Quoted {
 				from = path.Dir(file)
 			}
-			o.include(from, d.name)
+			o.include(from, line.Name)
 		}
 		return
 	}
-}
-
-// A directive is an #include line.
-type directive struct {
-	name   string
-	quoted bool
-}
-
-// directives returns those in a file.
-func directives(text []byte) []directive {
-	var ds []directive
-	for line := range bytes.Lines(text) {
-		if name, quoted := include(line); name != "" {
-			ds = append(ds, directive{name, quoted})
-		}
-	}
-	return ds
-}
-
-// include returns the name in an #include line.
-func include(line []byte) (name string, quoted bool) {
-	line, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("#"))
-	if !ok {
-		return "", false
-	}
-	line, ok = bytes.CutPrefix(bytes.TrimSpace(line), []byte("include"))
-	line = bytes.TrimSpace(line)
-	if !ok || len(line) < 3 {
-		return "", false
-	}
-	end := byte('>')
-	switch line[0] {
-	case '<':
-	case '"':
-		end, quoted = '"', true
-	default:
-		return "", false
-	}
-	n := bytes.IndexByte(line[1:], end)
-	if n < 0 {
-		return "", false
-	}
-	return string(line[1:][:n]), quoted
 }

@@ -127,9 +127,9 @@ func TestOrder(t *testing.T) {
 					content[name] = []byte(text)
 				}
 			}
-			read := func(name string, limit int) ([]byte, bool) {
+			read := func(name string, limit int) (int, []Include, bool) {
 				text, ok := content[name]
-				return text, ok && len(text) <= limit
+				return len(text), Includes(text), ok && len(text) <= limit
 			}
 			names := slices.Collect(maps.Keys(test.layout))
 			got, hot := Order(names, "x86", read)
@@ -163,9 +163,9 @@ func TestLimits(t *testing.T) {
 					break
 				}
 			}
-			got, hot := Order(slices.Collect(maps.Keys(content)), "x86", func(name string, limit int) ([]byte, bool) {
+			got, hot := Order(slices.Collect(maps.Keys(content)), "x86", func(name string, limit int) (int, []Include, bool) {
 				text, ok := content[name]
-				return text, ok && len(text) <= limit
+				return len(text), Includes(text), ok && len(text) <= limit
 			})
 			total := 0
 			for _, name := range got[:hot] {
@@ -189,16 +189,17 @@ func TestHostile(t *testing.T) {
 			fmt.Fprintf(&b, "#include <%d>\n", i)
 		}
 	}
+	lines := Includes([]byte(b.String()))
 	asked := map[string]int{}
-	got, hot := Order([]string{"include/linux/types.h", "include/large.h"}, "x86", func(name string, limit int) ([]byte, bool) {
+	got, hot := Order([]string{"include/linux/types.h", "include/large.h"}, "x86", func(name string, limit int) (int, []Include, bool) {
 		asked[name]++
 		switch {
 		case name == "include/linux/types.h":
-			return []byte(b.String()), b.Len() <= limit
+			return b.Len(), lines, b.Len() <= limit
 		case name == "include/large.h" && limit > MaxHotBytes:
 			t.Error("no limit")
 		}
-		return nil, false
+		return 0, nil, false
 	})
 	if asked["include/large.h"] != 1 || len(asked) > 8*MaxDirectives {
 		t.Errorf("asked for %d files, for the large one %d times", len(asked), asked["include/large.h"])

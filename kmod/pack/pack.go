@@ -127,9 +127,12 @@ func (b *builder) build(t *tree, o Options) error {
 			return err
 		}
 	}
-	names, n := kernel.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string, limit int) ([]byte, bool) {
+	names, n := kernel.Order(slices.Collect(maps.Keys(t.members)), t.arch, func(name string, limit int) (int, []kernel.Include, bool) {
 		data, ok := content[name]
-		return data, ok && len(data) <= limit
+		if !ok || len(data) > limit {
+			return 0, nil, false
+		}
+		return len(data), kernel.Includes(data), true
 	})
 	isHot := map[string]bool{}
 	for _, name := range names[:n] {
