@@ -105,7 +105,7 @@ test: all
 # Tests that take minutes.
 .PHONY: test-slow
 test-slow: all
-	tests/deps.sh test
+	tests/deps.sh test slow
 	KHEADERSFS_SLOW=1 $(GO) run ./tests/run -count=1 -timeout 3h -run Slow ./...
 
 # The loop before a commit, under a minute. It needs nothing but Go. What takes longest

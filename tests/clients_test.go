@@ -143,6 +143,49 @@ print(b.dump_func("prog").hex())
 	})
 }
 
+// bccArguments are what tools need that do nothing without.
+var bccArguments = map[string][]string{
+	"argdist": {"-C", "p::vfs_read()"}, "funccount": {"vfs_read"}, "funcinterval": {"vfs_read"}, "funclatency": {"vfs_read"},
+	"funcslower": {"vfs_read"}, "stackcount": {"vfs_read"}, "ttysnoop": {"/dev/tty"}, "cpudist": {"1", "1"},
+}
+
+// TestSlowBCCTools compiles the programs of all of bcc's tools with the mount and with the
+// unpacked tree: the same instructions, or the same error, as for a tool that needs another
+// kernel, or arguments.
+func TestSlowBCCTools(t *testing.T) {
+	need.Slow(t)
+	needRoot(t)
+	needMounts(t)
+	need.Command(t, "timeout", "execsnoop-bpfcc")
+	tools, _ := filepath.Glob("/usr/sbin/*-bpfcc")
+	tools = slices.DeleteFunc(tools, func(tool string) bool { return tool == "/usr/sbin/trace-bpfcc" }) // compiles the time in
+	plain, mounted := stockTree(t), mount(t, stockArchive(t))
+	compiled := 0
+	for _, tool := range tools {
+		name := strings.TrimSuffix(filepath.Base(tool), "-bpfcc")
+		compile := func(tree string) (string, error) {
+			cmd := exec.Command("timeout", append([]string{"60", "./bcc-tool.py", tool}, bccArguments[name]...)...)
+			cmd.Env = append(os.Environ(), "BCC_KERNEL_SOURCE="+tree)
+			out, err := cmd.CombinedOutput()
+			return strings.ReplaceAll(string(out), tree, "TREE"), err
+		}
+		want, wantErr := compile(plain)
+		got, err := compile(mounted)
+		if (wantErr == nil) != (err == nil) || wantErr == nil && got != want {
+			t.Errorf("%s: %v\n%s\ninstead of %v\n%s", name, err, got, wantErr, want)
+		}
+		if wantErr == nil {
+			compiled++
+		} else {
+			t.Logf("%s: %v: %s", name, wantErr, want[strings.LastIndexByte(strings.TrimSpace(want), '\n')+1:])
+		}
+	}
+	t.Logf("%d of %d tools compiled", compiled, len(tools))
+	if compiled < 50 {
+		t.Error("too few")
+	}
+}
+
 // sameForBoth checks that a client gives the same answer for the mount and for a tree
 // that tar has unpacked. It must fail for an empty directory, which shows that it reads
 // the tree it is given.

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# usage: tests/deps.sh test|lint|demo|bench...
+# usage: tests/deps.sh test|slow|lint|demo|bench...
 #
-# Installs the Debian packages that make test, lint, demo or bench needs, those that
+# Installs the Debian packages that make test, test-slow, lint, demo or bench needs, those that
 # are missing only. With nothing missing it needs neither root nor the network. For
 # bench, other filesystems that this Debian doesn't have are named, and done without.
 #
@@ -22,14 +22,15 @@ for what in "$@"; do
       bpftrace clang clangd fuse3 gcc libc6-dev make binutils gzip mount
       busybox-static cpio dkms kmod openssl pahole pkgconf qemu-system-x86 sparse
       debootstrap dpkg git lintian rpm systemd
-      attr fish libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zsh zstd
+      attr bpfcc-tools fish libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zsh zstd
     "
     ;;
+  slow) packages="$packages bc bison flex libelf-dev libssl-dev lld llvm" ;;
   bench)
     packages="$packages clang gcc libc6-dev perl procps util-linux xz-utils zstd"
     peers="archivemount e2fsprogs erofs-utils erofsfuse findutils fuse-archive squashfs-tools squashfuse tar"
     ;;
-  *) echo "deps.sh: usage: tests/deps.sh test|lint|demo|bench..." >&2; exit 2 ;;
+  *) echo "deps.sh: usage: tests/deps.sh test|slow|lint|demo|bench..." >&2; exit 2 ;;
   esac
 done
 # Only an ordinary user mounts with its help.
