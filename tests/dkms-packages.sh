@@ -6,7 +6,7 @@
 # Has DKMS build Debian's packages of modules, those of them that can be built, in SYSTEM, a
 # Debian release that stays as it is: first with the kernel's package of headers, into
 # DIR/package, then with nothing but a mount of what was packed from that, into DIR/mount. EXE
-# is the program. It needs a mount namespace of its own.
+# is the program. SystemTap compiles a script both ways. It needs a mount namespace of its own.
 set -euo pipefail
 root=$DIR/root
 mkdir "$root" "$DIR/changed"
@@ -40,7 +40,7 @@ there=
 for package; do
   if system apt-cache show "$package" >/dev/null 2>&1; then there="$there $package"; fi
 done
-apt install linux-headers-cloud-amd64 dkms xz-utils
+apt install linux-headers-cloud-amd64 dkms systemtap xz-utils
 release=$(basename "$(dirname "$(ls -d "$root"/lib/modules/*/build)")")
 for package in $there; do
   apt install "$package" || {
@@ -49,6 +49,8 @@ for package in $there; do
   }
 done
 built package
+script() { system stap --disable-cache -p4 -r "$release" -e 'probe begin { println("hello") exit() }'; } # of SystemTap
+script || fail "stap does not compile a script with the package of headers"
 
 cp "$EXE" "$root/usr/bin/kheadersfs"
 system kheadersfs pack --kbuild -o /kbuild.tar.xz "/lib/modules/$release/build"
@@ -60,4 +62,5 @@ system kheadersfs --strict --release "$release" /kbuild.tar.xz /usr/src/kheaders
 ln -s /usr/src/kheaders/include/.. "$root/lib/modules/$release/build"
 system /etc/kernel/postinst.d/dkms "$release" || fail "$(tail -n 30 "$root"/var/lib/dkms/*/*/build/make.log)"
 built mount
+script || fail "stap does not compile a script"
 umount "$root/usr/src/kheaders"

@@ -4,6 +4,7 @@ package tests
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -45,6 +46,26 @@ func TestSlowKmodClang(t *testing.T) {
 			}
 			if !bytes.Contains(content(t, filepath.Join(dir, "kheaders.ko")), content(t, filepath.Join(dir, moduleArchive))) {
 				t.Error("the archive is not in the module")
+			}
+
+			mnt, modules := mount(t, filepath.Join(dir, moduleArchive)), map[string][]byte{}
+			for _, headers := range []string{build, mnt} {
+				external := t.TempDir()
+				check(t, os.WriteFile(filepath.Join(external, "Kbuild"), []byte("obj-m := hello.o\n"), 0o644))
+				check(t, os.WriteFile(filepath.Join(external, "hello.c"), []byte(`// SPDX-License-Identifier: GPL-2.0
+#include <linux/module.h>
+static int __init start(void) { pr_info("hello\n"); return 0; }
+static void __exit stop(void) { }
+module_init(start);
+module_exit(stop);
+MODULE_DESCRIPTION("Test");
+MODULE_LICENSE("GPL");
+`), 0o644))
+				makeExternal(t, headers, external, "LLVM=1", "KBUILD_MODPOST_WARN=1")
+				modules[headers] = code(t, filepath.Join(external, "hello.ko"))
+			}
+			if !bytes.Equal(modules[mnt], modules[build]) {
+				t.Error("a module differs from what the build directory gives")
 			}
 		})
 	}

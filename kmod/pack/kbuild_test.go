@@ -46,6 +46,16 @@ func TestKbuild(t *testing.T) {
 		{"three, as Debian's", "flavour", "", merge(
 			merge(sourceHeaders, makefiles, scriptsApart).below("common"), inScripts.below("kbuild"),
 			merge(builtHeaders, built, variables, flavour, layout{"vmlinux": "types"}).below("flavour")), merge(want, variables)},
+		{"two, with links, as Ubuntu's", "flavour", "", merge(
+			merge(sourceHeaders, makefiles, left, layout{"scripts/Makefile.build": "build", "scripts/module-common.c": "common"}).below("common"),
+			merge(builtHeaders, built, layout{"scripts/mod/modpost": "#!wrapper", "scripts/mod/modpost.real": "#!real", "tools/objtool/objtool": "#!objtool",
+				"tools/bpf/resolve_btfids/resolve_btfids": "#!btf", "rust/core.rmeta": "core", "vmlinux": "types",
+				"Makefile": "->../common/Makefile", "include/linux": "->../../common/include/linux", "include/uapi": "->../../common/include/uapi",
+				"include/Kbuild": "->../../common/include/Kbuild", "arch/arm64": "->../../common/arch/arm64",
+				"arch/x86/include/asm": "->../../../../common/arch/x86/include/asm", "arch/x86/Makefile": "->../../../common/arch/x86/Makefile",
+				"arch/x86/Makefile_32.cpu": "->../../../common/arch/x86/Makefile_32.cpu", "scripts/Makefile.build": "->../../common/scripts/Makefile.build",
+				"scripts/module-common.c": "->../../common/scripts/module-common.c", "scripts/kconfig": "->../../common/scripts/kconfig",
+				"drivers": "->../common/drivers", "README": "->../common/README"}).below("flavour")), want},
 		{"built elsewhere", "source", "build", merge(
 			merge(sourceHeaders, makefiles, layout{"scripts/Makefile.build": "build", "scripts/module-common.c": "common"}).below("source"),
 			merge(builtHeaders, built, left, layout{"Makefile": "include ../source/Makefile\n", "scripts/mod/modpost": "#!wrapper",
