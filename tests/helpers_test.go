@@ -307,6 +307,18 @@ func inNamespace(t testing.TB, script []string, env ...string) string {
 	return out.String()
 }
 
+var places sync.Mutex
+
+// inPlaces is inNamespace for scripts, of tests that run two at a time, that make the directories
+// which they mount over, as /lib/modules, where this machine has none: to remove one removes
+// another's mount on it.
+func inPlaces(t *testing.T, script []string, env ...string) string {
+	t.Helper()
+	places.Lock()
+	defer places.Unlock()
+	return inNamespace(t, script, env...)
+}
+
 // eachIn runs all tests of a script, which are its functions test_NAME.
 func eachIn(t *testing.T, script string, test func(t *testing.T, script []string)) {
 	t.Helper()

@@ -246,7 +246,7 @@ func TestReadmeModules(t *testing.T) {
 	top := t.TempDir()
 	writeModules(t, top)
 	dir := filepath.Join(top, "several")
-	inNamespace(t, []string{"readme-modules.sh"}, "COMMANDS="+commands, "HEADERS="+headersOf(kernel), "EXE="+kheadersfs(t), "DIR="+dir)
+	inPlaces(t, []string{"readme-modules.sh"}, "COMMANDS="+commands, "HEADERS="+headersOf(kernel), "EXE="+kheadersfs(t), "DIR="+dir)
 	for _, module := range []string{"hello.ko", "multi.ko", "exports.ko"} {
 		if len(content(t, filepath.Join(dir, module))) == 0 {
 			t.Errorf("%s is empty", module)

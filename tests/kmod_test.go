@@ -231,6 +231,6 @@ func TestKmodDKMS(t *testing.T) {
 	}
 	dir := t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
-	inNamespace(t, []string{"kmod-dkms.sh", "kernels"},
+	inPlaces(t, []string{"kmod-dkms.sh", "kernels"},
 		"KERNELS="+strings.Join(boot, " "), "MODULE="+dir, "EXE="+kheadersfs(t))
 }

@@ -89,7 +89,7 @@ func testKmodDKMS(t *testing.T, what string) {
 	need.Command(t, "dkms", "make", "gcc", "openssl", "xz")
 	kernel, dir := debianKernel(t, kernels(t)[0]), t.TempDir()
 	check(t, copyFiles(dir, "../kmod", moduleFiles...))
-	inNamespace(t, []string{"kmod-dkms.sh", what}, "KERNELS="+kernel, "MODULE="+dir, "EXE="+kheadersfs(t))
+	inPlaces(t, []string{"kmod-dkms.sh", what}, "KERNELS="+kernel, "MODULE="+dir, "EXE="+kheadersfs(t))
 }
 
 // TestKmodOtherKernel loads a module with the headers of another kernel, which
