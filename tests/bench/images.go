@@ -118,8 +118,10 @@ func (b *bench) kheadersfsCached(archive, header string) (*subject, error) {
 			files, _ = filepath.Glob(filepath.Join(dir, "*.v1.tar.zst"))
 			return len(files) > 0
 		})
-		if pids := servers(mnt); err == nil && len(pids) == 1 {
-			s.firstPeak, err = field(fmt.Sprintf("/proc/%d/status", pids[0]), "VmHWM")
+		for _, pid := range servers(mnt) { // the others, which take less, may end meanwhile
+			if kib, err := field(fmt.Sprintf("/proc/%d/status", pid), "VmHWM"); err == nil {
+				s.firstPeak = max(s.firstPeak, kib)
+			}
 		}
 		return err
 	})
