@@ -27,19 +27,23 @@ func (f *File) Decode() (*Tree, error) {
 	m := blocks.NewMemory()
 	found := includes{}
 	var scanner kernel.Scanner
-	lines := 0
+	lines, names := 0, 0
 	t, err := f.walk(func(h *tar.Header, data io.Reader, _ int64) (off int64, err error) {
 		if off, err = m.Begin(h.Size); err != nil {
 			return off, err
 		}
-		if found == nil {
-			_, err = m.ReadFrom(data)
-			return off, err
+		// A larger file is not hot, and its lines could take any memory.
+		if found != nil && h.Size <= kernel.MaxHotBytes {
+			data = io.TeeReader(data, &scanner)
 		}
-		_, err = m.ReadFrom(io.TeeReader(data, &scanner))
+		_, err = m.ReadFrom(data)
 		if in := scanner.End(); len(in) > 0 {
 			found[off] = in
-			if lines += len(in); lines > kernel.MaxDirectives {
+			lines += len(in)
+			for _, line := range in {
+				names += len(line.Name)
+			}
+			if lines > kernel.MaxDirectives || names > kernel.MaxHotBytes {
 				found = nil
 			}
 		}

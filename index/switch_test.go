@@ -259,10 +259,16 @@ func TestIncludes(t *testing.T) {
 	trees["a name twice"] = append(kernelTree(), tartest.File("./include/linux/fs.h", "#include <cold.h>\n"))
 	many := strings.Repeat("#include <linux/fs.h>\n", kernel.MaxDirectives/2+1)
 	trees["too many lines"] = append(kernelTree(), tartest.File("./include/a.h", many), tartest.File("./include/b.h", many))
+	long := strings.Repeat("#include <"+strings.Repeat("x", 4000)+">\n", 2500)
+	trees["too long names"] = append(kernelTree(), tartest.File("./include/a.h", long), tartest.File("./include/b.h", long))
+	trees["too large"] = append(kernelTree(), tartest.File("./include/linux/sched.h", strings.Repeat("#include <cold.h>\n", kernel.MaxHotBytes/18+1)))
 	for name, members := range trees {
 		noted, read := memoryTree(t, members...), memoryTree(t, members...)
-		if (noted.includes == nil) != (name == "too many lines") {
+		if unknown := name == "too many lines" || name == "too long names"; (noted.includes == nil) != unknown {
 			t.Errorf("%s: noted: %v", name, noted.includes != nil)
+		}
+		if id, ok := noted.Find("include/linux/sched.h"); ok && name == "too large" && noted.includes[noted.Offset(id)] != nil {
+			t.Errorf("%s: noted", name)
 		}
 		read.includes = nil
 		got, hot := noted.Files()
