@@ -22,10 +22,10 @@ for what in "$@"; do
       bpftrace clang clangd fuse3 gcc libc6-dev make binutils gzip mount
       busybox-static cpio dkms kmod openssl pahole pkgconf qemu-system-x86 sparse
       debootstrap dpkg git lintian rpm systemd
-      attr bpfcc-tools fish libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zsh zstd
+      attr fish libarchive-tools monitoring-plugins-basic perl procps python3 python3-bpfcc util-linux xz-utils zsh zstd
     "
     ;;
-  slow) packages="$packages bc bison flex libelf-dev libssl-dev lld llvm" ;;
+  slow) packages="$packages bc bison bpfcc-tools flex libelf-dev libssl-dev lld llvm" ;;
   bench)
     packages="$packages clang gcc libc6-dev perl procps util-linux xz-utils zstd"
     peers="archivemount e2fsprogs erofs-utils erofsfuse findutils fuse-archive squashfs-tools squashfuse tar"

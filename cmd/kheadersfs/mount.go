@@ -189,9 +189,11 @@ func prepare(c *mountConfig, resume *resumption, logger *log.Logger) (*ready, er
 		}
 	}
 	builds := treeHasKbuild(t)
-	if err := c.checkBuilds(t); builds && err != nil {
-		logger.Printf("warning: %s: modules can't be built in it: %v", a.Path, err)
-		builds = false
+	if builds {
+		if err := c.checkBuilds(t); err != nil {
+			logger.Printf("warning: %s: modules can't be built in it: %v", a.Path, err)
+			builds = false
+		}
 	}
 	shown := cmp.Or(c.source, "kheaders")
 	if !isFind(shown) {

@@ -21,6 +21,7 @@ const (
 	packed       = "kheadersfs, packed"
 	untar        = "tar -xf to tmpfs"
 	onTmpfs      = "tree on tmpfs"
+	onExt4       = "tree on ext4"
 	squashfsXz   = "squashfs xz"
 	squashfsZstd = "squashfs zstd"
 	erofsLz4     = "EROFS lz4hc"

@@ -14,8 +14,6 @@ import (
 // Modules that are built: one file that includes little, and five that include much.
 const small, large = "small", "large"
 
-const onExt4 = "tree on ext4"
-
 // modules maps each to its files.
 func modules() map[string]map[string]string {
 	const head = "// SPDX-License-Identifier: GPL-2.0\n#include <linux/module.h>\n"
